@@ -1,0 +1,77 @@
+"""trainboard: train many architectures on your series and see in one TensorBoard which is really better, and why.
+
+The public names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .data.options import DataOptions
+    from .data.series import SeriesData, load_data
+    from .errors import DataError, OptionError, TrainingError, UserError
+    from .layers.attention import attention_weights
+    from .models import create_model
+    from .models.base_model import BaseModel
+    from .models.sequence_model import SequenceModel
+    from .options import Options, option, tunable
+    from .registry import register_model
+    from .tracking.event_writer import EventWriter
+    from .training.config import TrainingConfig
+    from .training.loop import Observer
+
+_HOMES = {
+    "BaseModel": ".models.base_model",
+    "DataError": ".errors",
+    "DataOptions": ".data.options",
+    "EventWriter": ".tracking.event_writer",
+    "Observer": ".training.loop",
+    "OptionError": ".errors",
+    "Options": ".options",
+    "SequenceModel": ".models.sequence_model",
+    "SeriesData": ".data.series",
+    "TrainingConfig": ".training.config",
+    "TrainingError": ".errors",
+    "UserError": ".errors",
+    "attention_weights": ".layers.attention",
+    "create_model": ".models",
+    "load_data": ".data.series",
+    "option": ".options",
+    "register_model": ".registry",
+    "tunable": ".options",
+}
+
+__all__ = [
+    "BaseModel",
+    "DataError",
+    "DataOptions",
+    "EventWriter",
+    "Observer",
+    "OptionError",
+    "Options",
+    "SequenceModel",
+    "SeriesData",
+    "TrainingConfig",
+    "TrainingError",
+    "UserError",
+    "attention_weights",
+    "create_model",
+    "load_data",
+    "option",
+    "register_model",
+    "tunable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Honest comparison: every run on every test window, beside persistence."""

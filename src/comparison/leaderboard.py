@@ -1,0 +1,160 @@
+"""All runs of one command side by side, best first, and one honest sentence about them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UserError
+
+NAIVE = "baseline:naive"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a leaderboard is sorted by: a test metric and whether less of it is better."""
+
+    metric: str
+    lower_is_better: bool
+    columns: tuple[str, ...]
+
+
+def ranking(task: str, targets: int) -> Ranking:
+    """How runs are ranked.
+
+    One target: by the error in original units (the same order as the skill against persistence). Several targets have
+    several units, which cannot be averaged: by the scaled squared error. Directions: by the Brier skill.
+    """
+    if task == "direction":
+        return Ranking("skill_vs_naive", False, ("accuracy", "balanced_accuracy", "log_loss", "skill_vs_naive"))
+    if targets > 1:
+        return Ranking("mse_scaled", True, ("mse_scaled", "mae_scaled", "skill_vs_naive", "direction_accuracy"))
+    return Ranking("rmse", True, ("rmse", "mae", "mse_scaled", "skill_vs_naive", "direction_accuracy"))
+
+
+def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A table with a row per model, best first; runs of several seeds are averaged.
+
+    Args:
+        results: the ``results.json`` of every completed run.
+
+    Returns:
+        columns ``rank``, ``model``, ``seeds``, the test metrics, ``<metric>_std`` (spread over seeds, where there are
+        several), ``best_validation_loss``, ``parameters``, ``seconds`` (training time, mean).
+
+    Raises:
+        UserError: if runs were tested on different windows, which cannot be compared.
+    """
+    hashes = {result["windows"]["test_hash"] for result in results}
+    if len(hashes) > 1:
+        raise UserError("runs can be compared only on the same test windows, but these were tested on different ones")
+    if not results:
+        return pd.DataFrame()
+    first = results[0]
+    order = ranking(first["task"], len(first["targets"]))
+    models: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        models.setdefault(result["model"], []).append(result)
+    several = any(len(runs) > 1 for runs in models.values())
+    rows = [_row(name, runs, order, several) for name, runs in models.items()]
+    table = pd.DataFrame(rows).sort_values(order.metric, ascending=order.lower_is_better, kind="stable")
+    table.insert(0, "rank", range(1, len(table) + 1))
+    return table.reset_index(drop=True)
+
+
+def _row(name: str, runs: Sequence[Mapping[str, Any]], order: Ranking, several: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"model": name, "seeds": len(runs)}
+    for metric in order.columns:
+        values = np.array([run["test"].get(metric) for run in runs], dtype=float)
+        row[metric] = values.mean()
+        if several:
+            row[f"{metric}_std"] = values.std(ddof=1) if len(values) > 1 else np.nan
+    row["best_validation_loss"] = float(np.mean([run["training"]["best_validation_loss"] for run in runs]))
+    row["parameters"] = runs[0]["parameters"]
+    row["seconds"] = float(np.mean([run["training"]["seconds"] for run in runs]))
+    return row
+
+
+def leaderboard_csv(table: pd.DataFrame) -> str:
+    """The table for ``leaderboard.csv``."""
+    text = io.StringIO()
+    table.to_csv(text, index=False, float_format="%.8g", lineterminator="\n")
+    return text.getvalue()
+
+
+def leaderboard_text(table: pd.DataFrame, width: int) -> str:
+    """The table for a terminal of ``width`` columns; columns that do not fit are left out from the right."""
+    shown = pd.DataFrame({"#": table["rank"].astype(str), "model": table["model"]})
+    if (table["seeds"] > 1).any():
+        shown["seeds"] = table["seeds"].astype(str)
+    for name in table.columns:
+        if name in ("rank", "model", "seeds") or name.endswith("_std"):
+            continue
+        spread = table.get(f"{name}_std")
+        shown[_HEADINGS.get(name, name.replace("_", " "))] = [
+            _cell(name, value) + (f" ±{spread[row]:.2g}" if spread is not None and spread[row] == spread[row] else "")
+            for row, value in enumerate(table[name])
+        ]
+    while len(shown.columns) > 3:
+        lines = _aligned(shown)
+        if len(lines[0]) <= width:
+            return "\n".join(lines)
+        shown = shown.iloc[:, :-1]
+    return "\n".join(_aligned(shown))
+
+
+_HEADINGS = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mse_scaled": "MSE scaled",
+    "mae_scaled": "MAE scaled",
+    "skill_vs_naive": "skill vs naive",
+    "direction_accuracy": "direction",
+    "best_validation_loss": "val loss",
+    "seconds": "train s",
+}
+_PERCENT = ("skill_vs_naive", "direction_accuracy", "accuracy", "balanced_accuracy")
+
+
+def _cell(name: str, value: float) -> str:
+    if value != value:
+        return "-"
+    if name in _PERCENT:
+        return f"{100 * value:.2f} %"
+    if name == "parameters":
+        return f"{int(value):,}"
+    return f"{value:.1f}" if name == "seconds" else f"{value:.4g}"
+
+
+def _aligned(table: pd.DataFrame) -> list[str]:
+    """Lines of equal length: the first two columns to the left, numbers to the right."""
+    columns = []
+    for place, name in enumerate(table.columns):
+        cells = [str(name), *table[name]]
+        size = max(map(len, cells))
+        columns.append([cell.ljust(size) if place == 1 else cell.rjust(size) for cell in cells])
+    return ["  ".join(row) for row in zip(*columns, strict=True)]
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """One sentence: what beats persistence, if anything does."""
+    if table.empty:
+        return "No run was completed, so there is nothing to compare."
+    skills = table[["model", "skill_vs_naive"]].dropna()
+    if skills.empty:
+        return f"Best: {table['model'][0]}. There is no persistence forecast to compare with on this data."
+    # A rounding error above zero is not skill.
+    better = skills[(skills["skill_vs_naive"] > 1e-6) & (skills["model"] != NAIVE)]
+    if better.empty:
+        return "No model beats naive persistence on the test part. On prices, that is the usual outcome."
+    best = better.loc[better["skill_vs_naive"].idxmax()]
+    count = f"{len(better)} of {(skills['model'] != NAIVE).sum()} models beat"
+    return (
+        f"{count} naive persistence on the test part; most of all {best['model']}, "
+        f"with a squared error {100 * best['skill_vs_naive']:.2f} % smaller."
+    )

@@ -1,0 +1,45 @@
+"""Windows over rows: where each begins, and how a batch of them is gathered without ever copying them all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def window_starts(row_range: tuple[int, int], series_range: tuple[int, int], window: int, horizon: int) -> Tensor:
+    """The first target row of every window of one part of one series, in time order.
+
+    A window's targets all lie inside the part; its look-back rows lie inside its own series, but may reach back over
+    the part's border into earlier rows (they are history, never targets of the part).
+
+    Args:
+        row_range: first row of the part and the row after its last.
+        series_range: first row of the series that may be read and the row after its last.
+        window: look-back rows before the first target.
+        horizon: target rows.
+
+    Returns:
+        int64 ``[windows]``, empty if not one window fits.
+    """
+    first = max(row_range[0], series_range[0] + window)
+    last = min(row_range[1], series_range[1]) - horizon
+    return torch.arange(first, max(last + 1, first), dtype=torch.int64)
+
+
+def gather_windows(rows: Tensor, starts: Tensor, window: int, horizon: int) -> Tensor:
+    """Copy the rows of a batch of windows out of one tensor of rows: one gather over a view, no Python loop.
+
+    Args:
+        rows: ``[rows, columns]``, contiguous.
+        starts: int64 ``[batch]``, the first target row of each window, on the device of ``rows``.
+        window: look-back rows to take before the first target; 0 takes the target rows alone.
+        horizon: target rows to take; 0 takes the look-back rows alone.
+
+    Returns:
+        ``[batch, window + horizon, columns]``, contiguous.
+    """
+    count, columns = rows.shape
+    length = window + horizon
+    # Every window as an overlapping view: row i of it begins at row i of `rows`. Nothing is copied until the gather.
+    windows = rows.as_strided((count - length + 1, length, columns), (columns, columns, 1))
+    return windows.index_select(0, starts - window if window else starts)

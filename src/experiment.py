@@ -1,0 +1,285 @@
+"""The composition root: one run from its plan to its results.
+
+The one module that knows data, models, training and tracking together.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import registry
+from .comparison.evaluate import evaluate, predictions_csv
+from .comparison.forecast_figures import ForecastFigures, draw_forecasts
+from .comparison.leaderboard import leaderboard, leaderboard_csv, ranking
+from .data.options import DataOptions
+from .data.series import SeriesData, load_data
+from .errors import TrainingError, UserError
+from .models import create_model, find, load_all, load_plugin
+from .plan import RunPlan
+from .tracking import tags
+from .tracking.event_writer import EventWriter, SilentWriter
+from .tracking.run_folder import (
+    CONFIG_FILE,
+    LEADERBOARD_FILE,
+    LOG_FILE,
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    read_json,
+    write_atomically,
+    write_json,
+)
+from .training.device import prepare_process, seed_everything
+from .training.fitting import fit, latest_checkpoint, open_writer
+from .training.loop import Observer, TrainingResult
+from .training.observers import EpochProgress, ProgressReporter, check_writable
+
+
+def run_status(folder: Path) -> str:
+    """``completed``, ``failed``, ``interrupted`` or ``waiting``, from the run's results file."""
+    file = folder / RESULTS_FILE
+    return read_json(file)["status"] if file.is_file() else "waiting"
+
+
+def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> dict[str, Any]:
+    """Carry out one planned run; what ``fanout.run_all`` calls, in this process or in a worker.
+
+    Args:
+        payload: ``root`` (folder of the command), ``plan`` (``RunPlan.to_dict``), ``resume``.
+        report: receives an ``EpochProgress`` after every epoch.
+
+    Returns:
+        what was written to ``results.json``.
+
+    Raises:
+        TrainingError: if the run cannot go on; ``results.json`` says so too.
+    """
+    plan = RunPlan.from_dict(payload["plan"])
+    folder = Path(payload["root"]) / plan.folder
+    check_writable(folder)
+    prepare_process(plan.training)
+    for plugin in plan.plugins:
+        load_plugin(plugin)
+    find(plan.model)
+    data = cached_data(plan.data)
+    resume = bool(payload.get("resume"))
+    log = RunLog(folder / LOG_FILE, fresh=not resume)
+    try:
+        return _Run(plan, folder, data, log).carry_out(report, resume)
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+        message = str(error) if isinstance(error, UserError | TrainingError) else f"{type(error).__name__}: {error}"
+        log.line(f"{status}: {message}" if status == "failed" else status)
+        if not isinstance(error, UserError | TrainingError | KeyboardInterrupt | SystemExit):
+            log.line(traceback.format_exc())
+        write_json(folder / RESULTS_FILE, {"model": plan.model, "status": status, "error": message})
+        raise
+
+
+@functools.lru_cache(maxsize=1)
+def cached_data(options: DataOptions) -> SeriesData:
+    """The data of the last options asked for, so that a process training several models reads them once."""
+    return load_data(options)
+
+
+class RunLog:
+    """``train.log``: what happened when, line by line.
+
+    Args:
+        path: the file.
+        fresh: begin anew rather than go on.
+    """
+
+    def __init__(self, path: Path, fresh: bool) -> None:
+        self.path = path
+        if fresh:
+            path.unlink(missing_ok=True)
+
+    def line(self, text: str) -> None:
+        """Append a line with the time; a full disk is no reason to end a run."""
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        except OSError:
+            pass
+
+    def epoch(self, progress: EpochProgress) -> None:
+        """Append an epoch's line."""
+        self.line(
+            f"epoch {progress.epoch} train {progress.train_loss:.6g} validation {progress.validation_loss:.6g}"
+            f"{' best' if progress.is_best else ''} ({progress.seconds:.2f} s)"
+        )
+
+
+class _Run:
+    """One run in one folder."""
+
+    def __init__(self, plan: RunPlan, folder: Path, data: SeriesData, log: RunLog) -> None:
+        self.plan, self.folder, self.data, self.log = plan, folder, data, log
+        seed_everything(plan.training.seed)
+        self.model = create_model(plan.model, data.spec, plan.options)
+
+    def carry_out(self, report: Callable[[EpochProgress], None], resume: bool) -> dict[str, Any]:
+        """Train, evaluate and write everything."""
+        checkpoint = latest_checkpoint(self.folder) if resume else None
+        (self.folder / RESULTS_FILE).unlink(missing_ok=True)
+        writer = open_writer(self.folder if self.plan.tensorboard else None, checkpoint)
+        self.log.line(f"{'resumed' if checkpoint else 'started'}: {self.plan.model}, seed {self.plan.training.seed}")
+        try:
+            if checkpoint is None:
+                self._write_config()
+                self._start_session(writer)
+            observers: list[Observer] = [ProgressReporter(self._reporter(report))]
+            if self.plan.tensorboard:
+                observers.insert(0, ForecastFigures(self.data, writer))
+            result = fit(
+                self.model,
+                self.data,
+                self.plan.training,
+                run_dir=self.folder,
+                observers=observers,
+                resume=resume,
+                writer=writer,
+            )
+            results = self._evaluate(result, writer)
+            writer.end_session("success")
+        except Exception:
+            writer.end_session("failure")
+            raise
+        finally:
+            writer.close()
+        write_json(self.folder / RESULTS_FILE, results)
+        self.log.line(f"completed: {result.reason}; best epoch {result.best_epoch}, {result.seconds:.1f} s of training")
+        return results
+
+    def _reporter(self, report: Callable[[EpochProgress], None]) -> Callable[[EpochProgress], None]:
+        def both(progress: EpochProgress) -> None:
+            self.log.epoch(progress)
+            report(progress)
+
+        return both
+
+    def _write_config(self) -> None:
+        write_json(
+            self.folder / CONFIG_FILE,
+            self.plan.to_dict()
+            | {
+                "spec": self.data.spec.to_dict(),
+                "fingerprint": self.data.fingerprint(),
+                "parameters": self.model.parameter_count,
+                "versions": versions(),
+                "git_commit": git_commit(),
+            },
+        )
+
+    def _start_session(self, writer: EventWriter | SilentWriter) -> None:
+        """Enter the run in the HPARAMS tab. The seed is left out: TensorBoard averages the seeds of a group."""
+        training = {key: value for key, value in self.plan.training.to_dict().items() if key in _SHOWN_TRAINING}
+        data = {key: value for key, value in self.plan.data.to_dict().items() if key in _SHOWN_DATA}
+        writer.start_session(
+            {"model": self.plan.model, **self.plan.options, **training, **data},
+            group_name=self.plan.model + " " + str(Path(self.folder).parts[-1 - self.plan.folder.count("/") - 1]),
+            metrics=[tags.BEST_VALUE, *(tags.TEST_PREFIX + name for name in self._test_columns())],
+            known_hparams=known_hparams(),
+        )
+
+    def _test_columns(self) -> tuple[str, ...]:
+        return ranking(self.data.spec.task, len(self.data.spec.target_names)).columns
+
+    def _evaluate(self, result: TrainingResult, writer: EventWriter | SilentWriter) -> dict[str, Any]:
+        validation, _ = evaluate(self.model, self.data, "validation")
+        test, per_step = evaluate(self.model, self.data, "test")
+        write_atomically(self.folder / PREDICTIONS_FILE, predictions_csv(self.model, self.data))
+        epoch = max(0, result.best_epoch)
+        values = {tags.TEST_PREFIX + name: value for name, value in test.items() if value is not None}
+        writer.add_values({tags.BEST_VALUE: result.best, **values}, epoch)
+        if self.plan.tensorboard:
+            figure = draw_forecasts(self.model, self.data, "test", f"{self.plan.model}, test part, best epoch {epoch}")
+            writer.add_figure("Forecast/test", figure, epoch, close=False)
+        fingerprint = self.data.fingerprint()
+        return {
+            "model": self.plan.model,
+            "status": "completed",
+            "seed": self.plan.training.seed,
+            "task": self.data.spec.task,
+            "targets": list(self.data.spec.target_names),
+            "test": test | ({"per_step": per_step} if per_step else {}),
+            "validation": validation,
+            "windows": {**fingerprint["windows"], "test_hash": fingerprint["test_hash"]},
+            "training": {
+                "epochs": result.epochs,
+                "best_epoch": result.best_epoch,
+                "best_validation_loss": result.best,
+                "steps": result.steps,
+                "seconds": result.seconds,
+                "reason": result.reason,
+            },
+            "parameters": self.model.parameter_count,
+        }
+
+
+_SHOWN_TRAINING = ("batch_size", "lr", "weight_decay", "schedule", "epochs", "clip", "epoch_fraction")
+_SHOWN_DATA = ("window", "horizon", "transform")
+
+
+def known_hparams() -> list[str]:
+    """Names of all hyperparameters any registered model may show, so that HPARAMS columns never vanish."""
+    load_all()
+    names = dict.fromkeys(["model"])
+    for known in registry.entries():
+        names.update(dict.fromkeys(known.model_class.Config.names()))
+    return [*names, *_SHOWN_TRAINING, *_SHOWN_DATA]
+
+
+# --- what a run was made with -----------------------------------------------------------------------------------------
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results may depend on."""
+    import pandas
+    import sklearn
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "pandas": pandas.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def git_commit() -> str | None:
+    """The commit of the checkout this code stands in, ``-dirty`` after it if files are changed; None outside one."""
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def write_leaderboard(root: Path, plans: Sequence[RunPlan]) -> Any:
+    """Compare all completed runs of a command, write ``leaderboard.csv`` and return the table."""
+    results = [
+        read_json(root / plan.folder / RESULTS_FILE) for plan in plans if run_status(root / plan.folder) == "completed"
+    ]
+    table = leaderboard(results)
+    if not table.empty:
+        write_atomically(root / LEADERBOARD_FILE, leaderboard_csv(table))
+    return table

@@ -1,0 +1,1 @@
+"""Metrics as pure functions and running sums; nothing here knows models, runs or TensorBoard."""

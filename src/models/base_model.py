@@ -1,0 +1,236 @@
+"""``BaseModel``: everything an architecture gets for free: losses, fit, predict, save, load and a built-in writer."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..data.base import Batch, DataModule, DataSpec
+from ..errors import UserError
+from ..options import Options
+from ..tracking.event_writer import EventWriter, SilentWriter
+
+if TYPE_CHECKING:
+    from ..training.config import TrainingConfig
+    from ..training.loop import Observer, TrainingResult
+
+FORMAT_VERSION = 1
+
+
+class BaseModel(nn.Module, ABC):
+    """Base of all architectures.
+
+    A subclass gives a frozen ``Config``, ``__init__(spec, config)`` and ``forward(inputs)``; all else has a default.
+    The training loop knows only ``losses``, ``after_step``, ``validation_metrics``, ``selection_metric`` and what
+    every ``nn.Module`` has.
+
+    Attributes:
+        spec: what the data look like.
+        config: the options of this instance.
+        name: ``family:variant``, set by ``create_model``.
+    """
+
+    @dataclass(frozen=True)
+    class Config(Options):
+        """No options."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("series",)
+    tasks: ClassVar[tuple[str, ...]] = ("forecast", "direction")
+    uses_gradients: ClassVar[bool] = True
+    """False for baselines that are fitted in one go by ``fit_directly`` (or have nothing to fit)."""
+    selection_metric: ClassVar[tuple[str, str]] = ("loss", "min")
+    """Which validation value decides what is "best", and whether less (``min``) or more (``max``) of it is better."""
+
+    def __init__(self, spec: DataSpec, config: Options) -> None:
+        super().__init__()
+        self.spec = spec
+        self.config: Any = config
+        self.name = ""
+        self._writer: EventWriter | SilentWriter = SilentWriter()
+        self._logged: dict[str, tuple[Tensor | float, int]] = {}
+
+    # --- what a subclass may change -------------------------------------------------------------------------------
+
+    @classmethod
+    def unsupported(cls, spec: DataSpec) -> str | None:
+        """The reason why this architecture cannot learn from such data, or None if it can."""
+        if spec.kind not in cls.kinds:
+            return f"it works on {' and '.join(cls.kinds)}, not on {spec.kind}"
+        if spec.task not in cls.tasks:
+            return f"it does the task {' or '.join(cls.tasks)}, not {spec.task}"
+        return None
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The scalar to minimise under ``loss``, and any named parts of it, as 0-dimensional tensors."""
+        return {"loss": self.criterion(self(batch.inputs), batch.targets)}
+
+    def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of outputs against targets, both ``[batch, horizon, targets]``.
+
+        For the task ``direction`` outputs are logits and the loss is the binary cross-entropy; for ``forecast`` it
+        is what the option ``loss`` names (the mean squared error if there is no such option).
+        """
+        if self.spec.task == "direction":
+            return functional.binary_cross_entropy_with_logits(outputs, targets)
+        kind = getattr(self.config, "loss", "mse")
+        if kind == "mae":
+            return functional.l1_loss(outputs, targets)
+        if kind == "huber":
+            return functional.huber_loss(outputs, targets)
+        return functional.mse_loss(outputs, targets)
+
+    def after_step(self) -> None:
+        """Called after every optimiser step, e.g. to move a target network."""
+
+    def validation_metrics(self, data: DataModule) -> dict[str, float]:
+        """Further values over the whole validation part, computed once an epoch (a probe, for one).
+
+        A value named by ``selection_metric`` here decides what is best.
+        """
+        return {}
+
+    def monitors(self) -> Sequence[Observer]:
+        """Observers that this architecture brings along."""
+        return ()
+
+    def fit_directly(self, data: DataModule, seed: int) -> None:
+        """Fit a model that has ``uses_gradients = False``."""
+
+    # --- what everybody uses --------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Forecast in evaluation mode.
+
+        Args:
+            inputs: ``[batch, look-back window, features]``, scaled as in training.
+
+        Returns:
+            ``[batch, horizon, targets]``: scaled values (task ``forecast``) or probabilities of "up" (``direction``).
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            outputs = self(inputs.to(self.device))
+        finally:
+            self.train(was_training)
+        return torch.sigmoid(outputs) if self.spec.task == "direction" else outputs
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters or buffers live (the CPU if it has none)."""
+        tensor = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trainable values."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    @property
+    def writer(self) -> Any:
+        """A ``SummaryWriter`` on this run's event file; a silent one where nothing is logged to TensorBoard."""
+        return self._writer
+
+    def set_writer(self, writer: EventWriter | SilentWriter) -> None:
+        """Hand the model the writer of its run; done by ``fit``."""
+        self._writer = writer
+
+    def log(self, name: str, value: Tensor | float) -> None:
+        """Log a scalar, e.g. ``self.log("Custom/gate_mean", gate.mean())``, from anywhere inside the model.
+
+        What reaches TensorBoard and ``metrics.csv`` is the mean over the epoch's training steps. Tensors stay on
+        their device until the epoch ends, so that logging never waits for the device. Calls during evaluation are
+        left out.
+        """
+        if self.training:
+            total, count = self._logged.get(name, (0.0, 0))
+            value = value.detach().float().mean() if isinstance(value, Tensor) else float(value)
+            self._logged[name] = (total + value, count + 1)
+
+    def collect_logged(self) -> dict[str, float]:
+        """The means of all that was logged since the last call."""
+        means = {name: float(total) / count for name, (total, count) in self._logged.items()}
+        self._logged = {}
+        return means
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A writer holds threads and an open file: copies and pickles of a model go on without one.
+        return {**self.__dict__, "_writer": SilentWriter(), "_logged": {}}
+
+    def fit(
+        self,
+        data: DataModule,
+        config: TrainingConfig | None = None,
+        *,
+        tensorboard_log_dir: str | Path | None = None,
+        run_dir: str | Path | None = None,
+        observers: Sequence[Observer] = (),
+        resume: bool = False,
+    ) -> TrainingResult:
+        """Train on ``data`` and leave the model with its best weights.
+
+        Args:
+            data: what to train on and what to validate on.
+            config: how to train; defaults as on the command line.
+            tensorboard_log_dir: folder for the event file; None writes none.
+            run_dir: folder for ``metrics.csv`` and ``checkpoints/``; by default ``tensorboard_log_dir``. With
+                neither, nothing is written.
+            observers: further observers, called after the built-in ones.
+            resume: go on from ``run_dir``'s last checkpoint, to the same bits as without the interruption.
+
+        Raises:
+            UserError: if a value is not finite, or there is nothing to resume from that fits.
+        """
+        from ..training.fitting import fit
+
+        return fit(
+            self,
+            data,
+            config,
+            tensorboard_log_dir=tensorboard_log_dir,
+            run_dir=run_dir,
+            observers=observers,
+            resume=resume,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write weights, options and data spec to one file of tensors and plain values (no pickled objects)."""
+        from ..training.checkpoint import write_checkpoint
+
+        write_checkpoint(Path(path), self.checkpoint())
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What ``load`` needs to build this model again, tensors under ``model``."""
+        return {
+            "format": FORMAT_VERSION,
+            "name": self.name,
+            "config": self.config.to_dict(),
+            "spec": self.spec.to_dict(),
+            "model": self.state_dict(),
+        }
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Build the model that ``save`` (or a training run, as ``checkpoints/best.pt``) wrote.
+
+        Raises:
+            UserError: if the file is damaged, of a newer format, or holds another class of model.
+        """
+        from ..training.checkpoint import read_checkpoint
+        from . import create_model
+
+        content = read_checkpoint(Path(path))
+        model = create_model(content["name"], DataSpec.from_dict(content["spec"]), content["config"])
+        model.load_state_dict(content["model"])
+        if not isinstance(model, cls):
+            raise UserError(f"{path} holds a {content['name']}, which is not a {cls.__name__}")
+        return model.eval()

@@ -1,0 +1,213 @@
+"""Transformers over a look-back window: time steps, patches or whole channels as tokens.
+
+All use pre-norm layers (Xiong et al. 2020, arXiv 2002.04745): ``x + attention(norm(x))``, then ``x + mlp(norm(x))``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..data.base import DataSpec
+from ..errors import OptionError
+from ..layers.attention import MultiHeadAttention
+from ..options import tunable
+from ..registry import register_model
+from .sequence_model import SequenceModel
+
+
+class TransformerLayer(nn.Module):
+    """One pre-norm layer: attention, then a two-layer perceptron.
+
+    Args:
+        size: width of the tokens.
+        heads: number of attention heads.
+        feed_forward: width of the perceptron's hidden layer.
+        dropout: share of units dropped.
+    """
+
+    def __init__(self, size: int, heads: int, feed_forward: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.attention_norm = nn.LayerNorm(size)
+        self.attention = MultiHeadAttention(size, heads, dropout)
+        self.mlp_norm = nn.LayerNorm(size)
+        self.expand = nn.Linear(size, feed_forward)
+        self.contract = nn.Linear(feed_forward, size)
+
+    def forward(self, tokens: Tensor, last_only: bool = False) -> Tensor:
+        """``[batch, tokens, size]`` -> the same shape, or ``[batch, 1, size]`` with ``last_only``.
+
+        ``last_only`` computes the output of the last token alone: keys and values still come from all tokens, so
+        the value is the one the full computation would give.
+        """
+        normalised = self.attention_norm(tokens)
+        if last_only:
+            tokens, queries = tokens[:, -1:], normalised[:, -1:]
+        else:
+            queries = normalised
+        tokens = tokens + self._drop(self.attention(queries, normalised))
+        return tokens + self._drop(self.contract(self._drop(functional.gelu(self.expand(self.mlp_norm(tokens))))))
+
+    def _drop(self, tokens: Tensor) -> Tensor:
+        return functional.dropout(tokens, self.dropout, self.training)
+
+
+class TransformerModel(SequenceModel):
+    """What the variants share: linear embedding, learnt positions, pre-norm layers, a final norm."""
+
+    @dataclass(frozen=True)
+    class Config(SequenceModel.Config):
+        """Options of the transformers."""
+
+        num_heads: int = tunable(4, search=(1, 2, 4, 8), minimum=1, help="attention heads; must divide hidden_size")
+        feed_forward: int = tunable(
+            128, low=32, high=1024, log=True, minimum=1, help="width of the hidden layer between attentions"
+        )
+
+        def check(self) -> None:
+            """Raise ``OptionError`` where the heads do not divide the width."""
+            if self.hidden_size % self.num_heads:
+                raise OptionError(
+                    f"num_heads must divide hidden_size, but got {self.num_heads} heads for {self.hidden_size}"
+                )
+
+    config: Config
+
+    def __init__(self, spec: DataSpec, config: Config) -> None:
+        super().__init__(spec, config)
+        self.embedding = nn.Linear(self.embedded_size, config.hidden_size)
+        self.layers = nn.ModuleList(
+            TransformerLayer(config.hidden_size, config.num_heads, config.feed_forward, config.dropout)
+            for _ in range(config.num_layers)
+        )
+        self.final_norm = nn.LayerNorm(config.hidden_size)
+        if self.position_count:
+            self.positions = nn.Parameter(torch.randn(self.position_count, config.hidden_size) * 0.02)
+        self.encoded_size = config.hidden_size * self.tokens_read
+        self.build_head()
+
+    @property
+    def embedded_size(self) -> int:
+        """Numbers per token before the embedding."""
+        return self.token_size
+
+    @property
+    def position_count(self) -> int:
+        """Number of learnt positions; 0 where tokens have no order."""
+        return self.token_count
+
+    @property
+    def tokens_read(self) -> int:
+        """How many tokens the head reads."""
+        return 1
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """``[batch, tokens, token_size]`` -> ``[batch, tokens, hidden_size]``, positions added."""
+        embedded = self.embedding(tokens)
+        if self.position_count:
+            embedded = embedded + self.positions
+        return functional.dropout(embedded, self.config.dropout, self.training)
+
+
+@register_model("transformer:basic")
+class Transformer(TransformerModel):
+    """Transformer over time steps; the forecast is read from the newest step's token.
+
+    Only that one token is computed in the last layer.
+    """
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """``[batch, tokens, token_size]`` -> the last token ``[batch, hidden_size]``."""
+        states = self.embed(tokens)
+        for layer in self.layers[:-1]:
+            states = layer(states)
+        return self.final_norm(self.layers[-1](states, last_only=True)).squeeze(1)
+
+
+@register_model("transformer:patch")
+class PatchTransformer(TransformerModel):
+    """PatchTST: overlapping patches of each channel as tokens, all tokens read (Nie et al. 2023, arXiv 2211.14730)."""
+
+    @dataclass(frozen=True)
+    class Config(TransformerModel.Config):
+        """PatchTST's own defaults: channels independent, patches of 16 steps that overlap by half."""
+
+        hidden_size: int = tunable(16, low=8, high=256, log=True, minimum=1, help="width of the tokens")
+        num_layers: int = tunable(3, low=1, high=6, minimum=1, help="number of layers")
+        channels: str = tunable(
+            "independent",
+            search=("mixed", "independent"),
+            choices=("mixed", "independent"),
+            help="read all channels together, or forecast each target channel from its own history",
+        )
+        patch: int = tunable(16, search=(8, 16, 24, 32), minimum=1, help="time steps per token")
+
+    @property
+    def stride(self) -> int:
+        """Half a patch, so that neighbouring patches overlap."""
+        return max(1, self.config.patch // 2)
+
+    @property
+    def tokens_read(self) -> int:
+        """The head reads all tokens."""
+        return self.token_count
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """``[batch, tokens, token_size]`` -> all tokens side by side ``[batch, tokens * hidden_size]``."""
+        states = self.embed(tokens)
+        for layer in self.layers:
+            states = layer(states)
+        return self.final_norm(states).flatten(1)
+
+
+@register_model("transformer:inverted")
+class InvertedTransformer(TransformerModel):
+    """iTransformer: every channel's whole window is one token (Liu et al. 2024, arXiv 2310.06625).
+
+    Attention runs over channels; the forecast of a target is read from its own channel's token. ``channels`` must
+    stay ``mixed`` (attention over one channel would do nothing) and ``patch`` has no meaning here.
+    """
+
+    def __init__(self, spec: DataSpec, config: TransformerModel.Config) -> None:
+        if config.channels != "mixed" or config.patch != 1:
+            raise OptionError(
+                "transformer:inverted takes each whole channel as a token: channels must be mixed and patch 1, "
+                f"but got channels={config.channels} and patch={config.patch}"
+            )
+        super().__init__(spec, config)
+
+    @classmethod
+    def unsupported(cls, spec: DataSpec) -> str | None:
+        """Besides the usual reasons: the targets must be among the inputs, since their tokens are read."""
+        if spec.target_channels is None:
+            return "it reads a target's forecast from the target's own history, which is not among the inputs"
+        return super().unsupported(spec)
+
+    @property
+    def embedded_size(self) -> int:
+        """A token is a whole window of one channel."""
+        return self.spec.input_shape[0]
+
+    @property
+    def position_count(self) -> int:
+        """Channels have no order."""
+        return 0
+
+    def build_head(self) -> None:
+        """One map for all channels: token -> horizon."""
+        self.head = nn.Linear(self.encoded_size, self.spec.target_shape[0])
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """``[batch, time, channels]`` -> the targets' tokens ``[batch, targets, hidden_size]``."""
+        states = self.embed(tokens.transpose(1, 2))
+        for layer in self.layers:
+            states = layer(states)
+        return self.final_norm(states[:, self.read_channels])
+
+    def read_out(self, encoded: Tensor) -> Tensor:
+        """``[batch, targets, hidden_size]`` -> ``[batch, horizon, targets]``."""
+        return self.head(functional.dropout(encoded, self.config.dropout, self.training)).transpose(1, 2)

@@ -1,0 +1,207 @@
+"""What to train: every run resolved and checked before the first epoch, and the file that remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import registry
+from .data.options import DataOptions
+from .data.series import SeriesData
+from .errors import OptionError, UserError, did_you_mean
+from .models import create_model, load_all
+from .tracking.run_folder import PLAN_FILE, folder_name, read_json, write_json
+from .training.config import TrainingConfig
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that decides one run.
+
+    Attributes:
+        model: registered name.
+        options: the model's option values, all of them.
+        data: which data and how they are cut, nothing left open.
+        training: how to train; its ``seed`` is this run's.
+        folder: the run's folder below the command's folder, e.g. ``lstm_basic/seed_1``.
+        tensorboard: whether to write events.
+        plugins: files of models to import first.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    data: DataOptions
+    training: TrainingConfig
+    folder: str
+    tensorboard: bool = False
+    plugins: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for ``plan.json`` and ``config.json``."""
+        return {
+            "model": self.model,
+            "options": dict(self.options),
+            "data": self.data.to_dict(),
+            "training": self.training.to_dict(),
+            "folder": self.folder,
+            "tensorboard": self.tensorboard,
+            "plugins": list(self.plugins),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunPlan:
+        """Read back what ``to_dict`` wrote; further keys (versions, fingerprint) are passed over.
+
+        Raises:
+            UserError: if a key is missing or a value is not allowed.
+        """
+        try:
+            return cls(
+                values["model"],
+                values["options"],
+                DataOptions.from_dict(values["data"]),
+                TrainingConfig.from_dict(values["training"]),
+                values.get("folder", folder_name(values["model"])),
+                values.get("tensorboard", False),
+                tuple(values.get("plugins", ())),
+            )
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"a run's configuration needs model, options, data and training, but lacks {error}"
+            ) from None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which models to train and what to set on them, as typed by the user.
+
+    Attributes:
+        models: names and patterns; empty for all that run by default.
+        settings: ``name=value`` or ``model.name=value``.
+        seeds: how many seeds to train each network with, counted up from the training seed.
+        plugins: files of models.
+    """
+
+    models: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    seeds: int = 1
+    plugins: Sequence[str] = ()
+    tensorboard: bool = False
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def plan_runs(selection: Selection, data: SeriesData, training: TrainingConfig) -> tuple[list[RunPlan], list[str]]:
+    """Resolve and check everything before the first epoch: every model is built once.
+
+    Returns:
+        the runs, and sentences about models that were left out because they cannot work on such data.
+
+    Raises:
+        OptionError: for an unknown model or option, or a model named by the user that cannot work on the data.
+    """
+    load_all(selection.plugins)
+    named = registry.resolve(selection.models)
+    settings = parse_settings(selection.settings)
+    left_out: list[str] = []
+    plans: list[RunPlan] = []
+    used: set[str] = set()
+    for name in named or registry.default_names():
+        known = registry.entry(name)
+        values, keys = _settings_for(known, settings)
+        used |= keys
+        reason = None if named else known.model_class.unsupported(data.spec)
+        if reason is None:
+            try:
+                model = create_model(name, data.spec, {**selection.presets.get(name, {}), **values})
+            except OptionError as error:
+                if named or keys:
+                    raise OptionError(f"{name}: {error}" if name not in str(error) else str(error)) from None
+                reason = str(error)
+        if reason is not None:
+            left_out.append(f"{name} is left out: {reason}")
+            continue
+        seeds = selection.seeds if model.uses_gradients else 1
+        for seed in range(training.seed, training.seed + seeds):
+            folder = folder_name(name) + (f"/seed_{seed}" if seeds > 1 else "")
+            options = {**training.to_dict(), "seed": seed}
+            plans.append(
+                RunPlan(
+                    name,
+                    model.config.to_dict(),
+                    data.options,
+                    TrainingConfig.from_dict(options),
+                    folder,
+                    selection.tensorboard,
+                    tuple(str(Path(plugin).resolve()) for plugin in selection.plugins),
+                )
+            )
+    _check_all_used(settings, used, named or registry.default_names())
+    if not plans:
+        raise OptionError("none of the models can work on this data; " + "; ".join(left_out))
+    return plans, left_out
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, str]:
+    """Split ``name=value`` texts.
+
+    Raises:
+        OptionError: if one has no equals sign.
+    """
+    parsed = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not (name and equals):
+            raise OptionError(f"--set takes name=value, but got '{setting}'; for example --set hidden_size=128")
+        parsed[name.strip()] = value.strip()
+    return parsed
+
+
+def _settings_for(known: registry.ModelEntry, settings: Mapping[str, str]) -> tuple[dict[str, Any], set[str]]:
+    """The settings that reach a model, parsed, and their keys; those with the model's name win over general ones."""
+    config_class = known.model_class.Config
+    general = {key: key for key in settings if "." not in key and key in config_class.names()}
+    own = {key.rpartition(".")[2]: key for key in settings if _is_for(known, key.rpartition(".")[0])}
+    keys = general | own
+    values = config_class.parse_strings({name: settings[key] for name, key in keys.items()})
+    return values, set(keys.values()) | (set(general))
+
+
+def _is_for(known: registry.ModelEntry, target: str) -> bool:
+    return bool(target) and known.name in (target, f"{target}:basic")
+
+
+def _check_all_used(settings: Mapping[str, str], used: set[str], names: Sequence[str]) -> None:
+    for key in settings:
+        if key in used:
+            continue
+        target, _, name = key.rpartition(".")
+        if target and registry.entry(target).name not in names:
+            raise OptionError(f"--set {key} names the model {target}, which is not among those to train")
+        options = sorted({option for model in names for option in registry.entry(model).model_class.Config.names()})
+        hint = did_you_mean(name, options)
+        if name in TrainingConfig.names() or name in DataOptions.names():
+            hint = f" It is an option of the command: use --{name.replace('_', '-')}."
+        raise OptionError(f"--set {key}: no selected model has the option '{name}'.{hint} Known: {', '.join(options)}")
+
+
+def write_plan(root: Path, plans: Sequence[RunPlan], command: Sequence[str]) -> None:
+    """Write ``plan.json``: every run wanted, resolved."""
+    write_json(
+        root / PLAN_FILE,
+        {"version": PLAN_VERSION, "command": list(command), "runs": [plan.to_dict() for plan in plans]},
+    )
+
+
+def read_plan(root: Path) -> list[RunPlan]:
+    """Read ``plan.json``.
+
+    Raises:
+        UserError: if there is none or it cannot be used.
+    """
+    if not (root / PLAN_FILE).is_file():
+        raise UserError(f"--resume needs a run folder with a {PLAN_FILE}, but {root} has none")
+    return [RunPlan.from_dict(values) for values in read_json(root / PLAN_FILE)["runs"]]

@@ -1,0 +1,1 @@
+"""What a run leaves behind: event files for TensorBoard, tags, layouts, run folders, loggers and diagnosis."""

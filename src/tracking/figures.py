@@ -1,0 +1,85 @@
+"""Figures for TensorBoard's IMAGES tab, drawn without a display and without global state."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def forecast_figure(
+    dates: np.ndarray, actual: np.ndarray, forecast: np.ndarray, naive: np.ndarray | None, title: str, unit: str
+) -> Figure:
+    """One-step forecasts against the truth over time, and their errors below.
+
+    Args:
+        dates: ``[windows]``, datetime64.
+        actual, forecast, naive: ``[windows]`` in original units; ``naive`` may be None.
+        title: heading.
+        unit: what the vertical axis shows.
+    """
+    figure = _figure(2, (3, 1))
+    upper, lower = figure.axes
+    upper.plot(dates, actual, color="black", linewidth=1.2, label="actual")
+    upper.plot(dates, forecast, color="tab:orange", linewidth=1.2, label="forecast")
+    upper.set_ylabel(unit)
+    lower.axhline(0, color="black", linewidth=0.6)
+    lower.plot(dates, forecast - actual, color="tab:orange", linewidth=1, label="forecast - actual")
+    if naive is not None:
+        lower.plot(dates, naive - actual, color="tab:blue", linewidth=0.7, label="naive - actual")
+    lower.set_ylabel("error")
+    _finish(figure, title)
+    return figure
+
+
+def horizon_figure(
+    history: list[np.ndarray], actual: list[np.ndarray], forecast: list[np.ndarray], title: str, unit: str
+) -> Figure:
+    """Several windows side by side: the end of the look-back window, then forecast and truth over the horizon.
+
+    Args:
+        history: per window ``[time]``, the newest values last.
+        actual, forecast: per window ``[horizon]``.
+        title: heading.
+        unit: what the vertical axis shows.
+    """
+    figure = _figure(len(history), tuple(1 for _ in history))
+    for axes, past, truth, guess in zip(figure.axes, history, actual, forecast, strict=True):
+        steps = np.arange(1, len(truth) + 1)
+        axes.plot(np.arange(-len(past) + 1, 1), past, color="grey", linewidth=1, label="look-back window")
+        axes.plot(steps, truth, color="black", linewidth=1.2, label="actual")
+        axes.plot(steps, guess, color="tab:orange", linewidth=1.2, label="forecast")
+        axes.set_ylabel(unit)
+    figure.axes[-1].set_xlabel("steps ahead")
+    _finish(figure, title)
+    return figure
+
+
+def probability_figure(dates: np.ndarray, up: np.ndarray, probability: np.ndarray, title: str) -> Figure:
+    """Predicted probability of "up" over time, coloured by what happened; all arrays ``[windows]``."""
+    figure = _figure(1, (1,))
+    (axes,) = figure.axes
+    for happened, colour, label in ((True, "tab:green", "went up"), (False, "tab:red", "did not")):
+        chosen = up.astype(bool) == happened
+        axes.scatter(dates[chosen], probability[chosen], s=9, color=colour, label=label)
+    axes.axhline(0.5, color="black", linewidth=0.6)
+    axes.set_ylabel("probability of up")
+    _finish(figure, title)
+    return figure
+
+
+def _figure(rows: int, heights: tuple[int, ...]) -> Figure:
+    figure = Figure(figsize=(9, 2.2 + 2.2 * rows), dpi=80, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.subplots(rows, 1, sharex=True, height_ratios=heights)
+    return figure
+
+
+def _finish(figure: Figure, title: str) -> None:
+    figure.axes[0].set_title(title, fontsize=11)
+    for axes in figure.axes:
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(loc="upper left", fontsize=8, frameon=False)
+    if len(figure.axes) == 2 and figure.axes[1].get_ylabel() == "error":
+        figure.axes[1].legend(loc="upper left", fontsize=7, frameon=False, ncols=2)

@@ -1,0 +1,232 @@
+"""The observers of every run: metric table, TensorBoard events, checkpoints, early stopping, progress."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..tracking import tags
+from ..tracking.event_writer import EventWriter, SilentWriter
+from ..tracking.layout import custom_scalars_layout
+from ..tracking.run_folder import CHECKPOINT_FOLDER, METRICS_FILE, write_atomically
+from .checkpoint import read_checkpoint, write_checkpoint, write_with_previous
+from .loop import EpochReport, Observer, TrainingState
+
+HISTOGRAM_EPOCHS = 10
+
+
+class MetricTable(Observer):
+    """Keeps ``metrics.csv``: one row an epoch, written whole and atomically every time.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / METRICS_FILE
+        self.rows: list[dict[str, Any]] = []
+
+    def on_start(self, state: TrainingState) -> None:
+        """Keep the rows of epochs that the checkpoint holds; later ones will be done again."""
+        if state.progress.epoch and self.path.is_file():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < state.progress.epoch]
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Add a row."""
+        row: dict[str, Any] = {"epoch": report.epoch, "step": report.step}
+        row |= {f"train_{name}": value for name, value in report.train.items()}
+        row |= {f"validation_{name}": value for name, value in report.validation.items()}
+        row |= {"best": report.best, "learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+        row |= report.logged
+        row |= {"seconds": round(report.seconds, 4)}
+        self.rows.append(row)
+        columns = list(dict.fromkeys(name for known in self.rows for name in known))
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.rows)
+        write_atomically(self.path, text.getvalue())
+
+
+class EventLogger(Observer):
+    """Writes what every model logs to TensorBoard, on the epoch axis (see ``tracking/tags.py``).
+
+    Args:
+        writer: the run's event writer.
+    """
+
+    def __init__(self, writer: EventWriter | SilentWriter) -> None:
+        self.writer = writer
+        self.model: Any = None
+
+    def on_start(self, state: TrainingState) -> None:
+        """Write graph and dashboard layout at the very beginning of a run."""
+        self.model = state.model
+        if state.progress.epoch == 0:
+            self.writer.add_custom_scalars(custom_scalars_layout())
+            example = next(iter(state.data.validation.batches(1)))
+            self.writer.add_model_graph(state.model, example.inputs)
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Write scalars every epoch and histograms every tenth."""
+        values = {tags.LOSS_TRAIN: report.train["loss"], tags.LOSS_VALIDATION: report.validation["loss"]}
+        if report.gradient_norm is not None:
+            values |= {tags.LEARNING_RATE: report.learning_rate, tags.GRADIENT_NORM: report.gradient_norm}
+        if report.is_best:
+            values[tags.BEST_VALIDATION_LOSS] = report.best
+        values |= {f"Loss/train_{name}": value for name, value in report.train.items() if name != "loss"}
+        values |= {f"Loss/validation_{name}": value for name, value in report.validation.items() if name != "loss"}
+        self.writer.add_values(values | report.logged, report.epoch)
+        if report.epoch % HISTOGRAM_EPOCHS == 0 and report.gradient_norm is not None:
+            self._histograms(report)
+        self.writer.flush()
+
+    def _histograms(self, report: EpochReport) -> None:
+        weights, gradients = {}, {}
+        for name, parameter in self.model.named_parameters():
+            weights[tags.WEIGHTS.format(layer=name)] = parameter.detach()
+            if parameter.grad is not None:
+                # Gradients of the epoch's last step, as they were before clipping.
+                gradients[tags.GRADIENTS.format(layer=name)] = parameter.grad / report.gradient_scale
+        self.writer.add_histograms(weights | gradients, report.epoch)
+
+
+class Checkpoints(Observer):
+    """Writes ``checkpoints/last.pt`` every epoch and ``checkpoints/best.pt`` when the selected value improves.
+
+    Owns nothing but its folder. Comes after whatever writes events, so that the event file's length it stores covers
+    the epoch.
+
+    Args:
+        folder: the run's folder.
+        writer: whose event files to measure.
+    """
+
+    def __init__(self, folder: Path, writer: EventWriter | SilentWriter) -> None:
+        self.folder = folder / CHECKPOINT_FOLDER
+        self.writer = writer
+        self.state: TrainingState | None = None
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.folder / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.folder / "best.pt"
+
+    def on_start(self, state: TrainingState) -> None:
+        """Make the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.state = state
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Write the files."""
+        state = self.state
+        if state is None:
+            return
+        model = state.model.checkpoint()
+        if report.is_best:
+            write_checkpoint(self.best, model | {"progress": dict(vars(report.progress))})
+        write_with_previous(self.last, model | state.state_dict() | {"event_files": self.writer.byte_lengths()})
+
+    def restore_best(self, model: Any) -> None:
+        """Load the best epoch's weights into the model."""
+        model.load_state_dict(read_checkpoint(self.best)["model"])
+
+
+class BestInMemory(Observer):
+    """Keeps a copy of the best weights, for runs that write nothing to disk."""
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.weights: dict[str, Any] = {}
+
+    def on_start(self, state: TrainingState) -> None:
+        """Remember the model."""
+        self.model = state.model
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Copy the weights when they are the best so far."""
+        if report.is_best:
+            self.weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def restore_best(self, model: Any) -> None:
+        """Load the best epoch's weights into the model."""
+        if self.weights:
+            model.load_state_dict(self.weights)
+
+
+class EarlyStopping(Observer):
+    """Stops when ``patience`` epochs went by without a better value. Has no state of its own.
+
+    Args:
+        patience: epochs to wait.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+
+    def on_epoch_end(self, report: EpochReport) -> str | None:
+        """Compare the epoch with the best one."""
+        if report.epoch - report.best_epoch >= self.patience:
+            return f"no better value for {self.patience} epochs"
+        return None
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """One line of progress, small enough to send between processes."""
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    validation_loss: float
+    best: float
+    is_best: bool
+    seconds: float
+
+
+class ProgressReporter(Observer):
+    """Hands every epoch's ``EpochProgress`` to a function (the terminal's, or a queue to another process).
+
+    Args:
+        report: called once an epoch.
+    """
+
+    def __init__(self, report: Callable[[EpochProgress], None]) -> None:
+        self.report = report
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Pass the epoch on."""
+        self.report(
+            EpochProgress(
+                report.epoch,
+                report.epochs,
+                report.train["loss"],
+                report.validation["loss"],
+                report.best,
+                report.is_best,
+                report.seconds,
+            )
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        UserError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be made ({error.strerror}); name one you may write to") from None
