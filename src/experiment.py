@@ -5,12 +5,14 @@ The one module that knows data, models, training and tracking together.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import platform
 import subprocess
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from .comparison.leaderboard import leaderboard, leaderboard_csv, ranking
 from .data.options import DataOptions
 from .data.series import SeriesData, load_data
 from .errors import TrainingError, UserError
-from .models import create_model, find, load_all, load_plugin
+from .models import create_model, load_all, load_plugin
 from .plan import RunPlan
 from .tracking import tags
 from .tracking.event_writer import EventWriter, SilentWriter
@@ -38,6 +40,7 @@ from .tracking.run_folder import (
     write_atomically,
     write_json,
 )
+from .training.config import TrainingConfig
 from .training.device import prepare_process, seed_everything
 from .training.fitting import fit, latest_checkpoint, open_writer
 from .training.loop import Observer, TrainingResult
@@ -50,11 +53,40 @@ def run_status(folder: Path) -> str:
     return read_json(file)["status"] if file.is_file() else "waiting"
 
 
+def prepare_resume(
+    root: Path, plans: Sequence[RunPlan], changes: Mapping[str, Any]
+) -> tuple[list[RunPlan], list[RunPlan]]:
+    """Which runs of a folder are to go on.
+
+    Args:
+        root: the command's folder.
+        plans: its runs.
+        changes: new values of ``epochs`` and ``patience``.
+
+    Returns:
+        all runs with the changes made, and those among them that are unfinished, or that would not have stopped
+        where they did with the changed options.
+    """
+    changed = [
+        replace(plan, training=TrainingConfig.from_dict({**plan.training.to_dict(), **changes})) for plan in plans
+    ]
+    return changed, [plan for plan in changed if _goes_on(root / plan.folder, plan.training)]
+
+
+def _goes_on(folder: Path, training: TrainingConfig) -> bool:
+    if run_status(folder) != "completed":
+        return True
+    done = read_json(folder / RESULTS_FILE)["training"]
+    waited = done["epochs"] - 1 - done["best_epoch"]
+    return 0 < done["epochs"] < training.epochs and waited < training.patience
+
+
 def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> dict[str, Any]:
     """Carry out one planned run; what ``fanout.run_all`` calls, in this process or in a worker.
 
     Args:
-        payload: ``root`` (folder of the command), ``plan`` (``RunPlan.to_dict``), ``resume``.
+        payload: ``root`` (folder of the command), ``plan`` (``RunPlan.to_dict``), ``resume``, and ``place`` (the
+            run's number, which decides its GPU where there are several).
         report: receives an ``EpochProgress`` after every epoch.
 
     Returns:
@@ -64,24 +96,26 @@ def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> 
         TrainingError: if the run cannot go on; ``results.json`` says so too.
     """
     plan = RunPlan.from_dict(payload["plan"])
-    folder = Path(payload["root"]) / plan.folder
+    root = Path(payload["root"])
+    folder = root / plan.folder
     check_writable(folder)
     prepare_process(plan.training)
     for plugin in plan.plugins:
         load_plugin(plugin)
-    find(plan.model)
-    data = cached_data(plan.data)
     resume = bool(payload.get("resume"))
     log = RunLog(folder / LOG_FILE, fresh=not resume)
     try:
-        return _Run(plan, folder, data, log).carry_out(report, resume)
+        return _Run(plan, root, cached_data(plan.data), log).carry_out(report, resume, payload.get("place", 0))
     except BaseException as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
-        message = str(error) if isinstance(error, UserError | TrainingError) else f"{type(error).__name__}: {error}"
-        log.line(f"{status}: {message}" if status == "failed" else status)
-        if not isinstance(error, UserError | TrainingError | KeyboardInterrupt | SystemExit):
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        known = isinstance(error, UserError | TrainingError)
+        message = str(error) if known else f"{type(error).__name__}: {error}"
+        log.line("interrupted" if stopped else f"failed: {message}")
+        if not (known or stopped):
             log.line(traceback.format_exc())
-        write_json(folder / RESULTS_FILE, {"model": plan.model, "status": status, "error": message})
+        with contextlib.suppress(OSError):
+            status = "interrupted" if stopped else "failed"
+            write_json(folder / RESULTS_FILE, {"model": plan.model, "status": status, "error": message})
         raise
 
 
@@ -123,20 +157,21 @@ class RunLog:
 class _Run:
     """One run in one folder."""
 
-    def __init__(self, plan: RunPlan, folder: Path, data: SeriesData, log: RunLog) -> None:
-        self.plan, self.folder, self.data, self.log = plan, folder, data, log
+    def __init__(self, plan: RunPlan, root: Path, data: SeriesData, log: RunLog) -> None:
+        self.plan, self.data, self.log = plan, data, log
+        self.root, self.folder = root, root / plan.folder
         seed_everything(plan.training.seed)
         self.model = create_model(plan.model, data.spec, plan.options)
 
-    def carry_out(self, report: Callable[[EpochProgress], None], resume: bool) -> dict[str, Any]:
+    def carry_out(self, report: Callable[[EpochProgress], None], resume: bool, place: int) -> dict[str, Any]:
         """Train, evaluate and write everything."""
-        checkpoint = latest_checkpoint(self.folder) if resume else None
+        checkpoint = latest_checkpoint(self.folder) if resume and self.model.uses_gradients else None
         (self.folder / RESULTS_FILE).unlink(missing_ok=True)
         writer = open_writer(self.folder if self.plan.tensorboard else None, checkpoint)
         self.log.line(f"{'resumed' if checkpoint else 'started'}: {self.plan.model}, seed {self.plan.training.seed}")
         try:
+            self._write_config()
             if checkpoint is None:
-                self._write_config()
                 self._start_session(writer)
             observers: list[Observer] = [ProgressReporter(self._reporter(report))]
             if self.plan.tensorboard:
@@ -144,7 +179,7 @@ class _Run:
             result = fit(
                 self.model,
                 self.data,
-                self.plan.training,
+                on_gpu(self.plan.training, place),
                 run_dir=self.folder,
                 observers=observers,
                 resume=resume,
@@ -187,7 +222,7 @@ class _Run:
         data = {key: value for key, value in self.plan.data.to_dict().items() if key in _SHOWN_DATA}
         writer.start_session(
             {"model": self.plan.model, **self.plan.options, **training, **data},
-            group_name=self.plan.model + " " + str(Path(self.folder).parts[-1 - self.plan.folder.count("/") - 1]),
+            group_name=f"{self.plan.model} {self.root.name}",
             metrics=[tags.BEST_VALUE, *(tags.TEST_PREFIX + name for name in self._test_columns())],
             known_hparams=known_hparams(),
         )
@@ -229,6 +264,14 @@ class _Run:
 
 _SHOWN_TRAINING = ("batch_size", "lr", "weight_decay", "schedule", "epochs", "clip", "epoch_fraction")
 _SHOWN_DATA = ("window", "horizon", "transform")
+
+
+def on_gpu(training: TrainingConfig, place: int) -> TrainingConfig:
+    """Spread runs over the GPUs where there are several; anything else stays as it is."""
+    several = torch.cuda.is_available() and torch.cuda.device_count() > 1
+    if several and training.device in ("auto", "cuda"):
+        return replace(training, device=f"cuda:{place % torch.cuda.device_count()}")
+    return training
 
 
 def known_hparams() -> list[str]:

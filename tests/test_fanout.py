@@ -290,7 +290,7 @@ def test_a_second_interrupt_kills_workers_that_do_not_end(tmp_path: Path) -> Non
 
 @needs_posix
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [(), ("stubborn",)], ids=["obedient", "stubborn"])
+@pytest.mark.parametrize("arguments", [(), ("chatty",), ("stubborn",)], ids=["obedient", "chatty", "stubborn"])
 def test_a_killed_parent_leaves_no_orphan(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     process, pids = start_program(tmp_path, *arguments)
     process.kill()

@@ -45,7 +45,8 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     Returns:
         columns ``rank``, ``model``, ``seeds``, the test metrics, ``<metric>_std`` (spread over seeds, where there are
-        several), ``best_validation_loss``, ``parameters``, ``seconds`` (training time, mean).
+        several), ``best_validation_loss``, ``parameters``, ``seconds`` (training time, mean). ``attrs["ranked_by"]``
+        names what decides.
 
     Raises:
         UserError: if runs were tested on different windows, which cannot be compared.
@@ -64,7 +65,9 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     rows = [_row(name, runs, order, several) for name, runs in models.items()]
     table = pd.DataFrame(rows).sort_values(order.metric, ascending=order.lower_is_better, kind="stable")
     table.insert(0, "rank", range(1, len(table) + 1))
-    return table.reset_index(drop=True)
+    table = table.reset_index(drop=True)
+    table.attrs["ranked_by"] = _HEADINGS.get(order.metric, order.metric)
+    return table
 
 
 def _row(name: str, runs: Sequence[Mapping[str, Any]], order: Ranking, several: bool) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def _cell(name: str, value: float) -> str:
         return f"{100 * value:.2f} %"
     if name == "parameters":
         return f"{int(value):,}"
-    return f"{value:.1f}" if name == "seconds" else f"{value:.4g}"
+    return f"{value:.1f}" if name == "seconds" else f"{value:#.4g}"
 
 
 def _aligned(table: pd.DataFrame) -> list[str]:
@@ -152,7 +155,7 @@ def verdict(table: pd.DataFrame) -> str:
     better = skills[(skills["skill_vs_naive"] > 1e-6) & (skills["model"] != NAIVE)]
     if better.empty:
         return "No model beats naive persistence on the test part. On prices, that is the usual outcome."
-    best = better.loc[better["skill_vs_naive"].idxmax()]
+    best = better.sort_values("skill_vs_naive").iloc[-1]
     count = f"{len(better)} of {(skills['model'] != NAIVE).sum()} models beat"
     return (
         f"{count} naive persistence on the test part; most of all {best['model']}, "

@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
     inputs: Tensor
     targets: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # a NamedTuple's own index() is of no use here
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class DataSpec:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataSpec:
         """The spec that ``to_dict`` wrote, lists turned back into tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        read: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**read)
 
 
 class Split(Protocol):

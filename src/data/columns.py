@@ -1,4 +1,4 @@
-"""Which columns are forecast, which are read, and whether each holds returns or levels."""
+"""Which columns are forecast and read, whether each holds returns or levels, and what a sample allows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,14 @@ def _find_columns(text: str, columns: Sequence[str], option: str) -> list[str]:
 
 
 def choose_columns(sample: Sample, options: DataOptions, messages: list[str]) -> tuple[list[str], list[str]]:
-    """Targets and features; targets are features too unless the sample hides their past."""
+    """Targets and features; targets are features too unless the sample hides their past.
+
+    Returns:
+        names of the targets, names of the features.
+
+    Raises:
+        OptionError: for a name that is no column, or that the sample does not allow.
+    """
     columns = sample.tables.columns
     if options.target is not None:
         targets, reason = _find_columns(options.target, columns, "target"), "as asked"
@@ -68,6 +75,24 @@ def _default_target(columns: Sequence[str]) -> tuple[str, str]:
     if "close" in bare:
         return bare["close"], "the close; choose another with --target"
     return columns[-1], "the last column, as none is called close; choose another with --target"
+
+
+def check_task(sample: Sample, options: DataOptions) -> None:
+    """Refuse a task, transform or horizon that a sample cannot serve.
+
+    Raises:
+        OptionError: with the option to use instead.
+    """
+    if sample.horizon is not None and options.horizon != sample.horizon:
+        raise OptionError(
+            f"horizon must be {sample.horizon} for {options.data}, but got {options.horizon}; "
+            f"use --horizon {sample.horizon}"
+        )
+    if not sample.target_history and (options.task == "direction" or options.transform != "level"):
+        raise OptionError(
+            f"{options.data} has no earlier target values to change from, but got task '{options.task}' with transform "
+            f"'{options.transform}'; use --task forecast --transform level"
+        )
 
 
 def choose_transforms(

@@ -18,13 +18,16 @@ class DataOptions(Options):
     window: int = option(96, minimum=1, help="look-back window: how many past rows a forecast reads")
     horizon: int = option(1, minimum=1, help="how many rows ahead to forecast")
     target: str | None = option(
-        None, help="column to forecast, several with commas, or 'all' [default: adjusted close, close, or last column]"
+        None,
+        help="column to forecast, several with commas, or 'all'",
+        default_text="adjusted close, close, or last column",
     )
-    features: str | None = option(None, help="columns the model reads, with commas [default: all numeric columns]")
+    features: str | None = option(None, help="columns the model reads, with commas", default_text="all numeric columns")
     transform: str | None = option(
         None,
         choices=TRANSFORMS,
-        help="forecast the next return, log-return or the level itself [default: return, or what a sample says]",
+        help="forecast the next return, log-return or the level itself",
+        default_text="return, or what a sample says",
     )
     task: str = option("forecast", choices=TASKS, help="forecast values, or the direction (up or not)")
     split: str = option(

@@ -190,6 +190,11 @@ def _find_date_column(path: str, frame: pd.DataFrame) -> str:
             return named[name]
     for name in frame.columns:
         if _is_text(frame[name]) and _parse_dates(frame[name].dropna().head(20)).notna().all():
+            if _parse_dates(pd.Series([name])).notna().all():
+                raise DataError(
+                    f"the first row must be a header, but {path} begins with {_short(', '.join(frame.columns))}; "
+                    "add a row of column names such as date,close"
+                )
             return str(name)
     raise DataError(
         f"a file needs a column of dates, but {path} has {_short(', '.join(frame.columns))}; "

@@ -17,7 +17,7 @@ SEASONAL_NOISE = {"north": 0.2, "east": 0.4, "south": 0.1}
 """Standard deviation of the noise in each column of the sample ``seasonal``, in the column's units."""
 
 _ADDING_SERIES = (20_000, 1_000, 1_000)
-_ADDING_MAX_ROWS = 6_000_000
+_ADDING_MAX_ROWS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _adding(window: int, seed: int) -> Sample:
     elsewhere) and one last row whose ``sum`` is the sum of the two marked values. The last row's value and marker are
     0, as is ``sum`` before it: a forecast reads value and marker alone. Always answering 1 has an MSE of 1/6.
 
-    20,000 training series (fewer where a long window would take more than six million rows), 1,000 for validation and
+    20,000 training series (fewer where a long window would take more than four million rows), 1,000 for validation and
     1,000 for test. Dates are a running index.
     """
     if window < 2:

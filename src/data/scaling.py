@@ -55,6 +55,8 @@ def transform_levels(levels: np.ndarray, transforms: Sequence[str], bounds: np.n
     Returns:
         ``[rows, columns]``; a series' first row holds zeros where there is no return.
     """
+    if set(transforms) == {"level"}:
+        return levels
     values = levels.copy()
     for transform in set(transforms) - {"level"}:
         places = [place for place, chosen in enumerate(transforms) if chosen == transform]

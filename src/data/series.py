@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError, OptionError
 from .base import Batch, DataSpec
-from .columns import choose_columns, choose_transforms
+from .columns import check_task, choose_columns, choose_transforms
 from .options import DataOptions
 from .readers import StackedTables, Table, date_text, infer_period, read_table, stack_tables
 from .samples import Sample, load_sample
@@ -63,7 +63,7 @@ class SeriesData:
         targets, features = choose_columns(sample, options, self.messages)
         transform = options.transform or sample.transform
         self.options = replace(options, target=",".join(targets), features=",".join(features), transform=transform)
-        _check_task(sample, self.options)
+        check_task(sample, self.options)
         columns = features + [name for name in targets if name not in features]
         channels = tuple(columns.index(name) for name in targets)
         levels = tables.values[:, [tables.columns.index(name) for name in columns]]
@@ -241,9 +241,9 @@ class SeriesSplit:
         first = self._first_rows(index)
         groups = self._series(first) if len(rows.scaler.center) > 1 else np.zeros(len(first), dtype=np.int64)
         values = rows.scaler.unscaled(scaled, groups, rows.channels)
-        return (
-            values if rows.transform == "level" else levels_from_changes(rows.levels[first - 1], values, rows.transform)
-        )
+        if rows.transform == "level":
+            return values
+        return levels_from_changes(rows.levels[first - 1], values, rows.transform)
 
     def origin_dates(self, index: np.ndarray | Tensor) -> np.ndarray:
         """The date of the last row each forecast knows, ``datetime64[ns]`` ``[batch]``."""
@@ -283,19 +283,6 @@ def _sha256(*arrays: np.ndarray, header: bytes = b"") -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _check_task(sample: Sample, options: DataOptions) -> None:
-    if sample.horizon is not None and options.horizon != sample.horizon:
-        raise OptionError(
-            f"horizon must be {sample.horizon} for {options.data}, but got {options.horizon}; "
-            f"use --horizon {sample.horizon}"
-        )
-    if not sample.target_history and (options.task == "direction" or options.transform != "level"):
-        raise OptionError(
-            f"{options.data} has no earlier target values to change from, but got task '{options.task}' with transform "
-            f"'{options.transform}'; use --task forecast --transform level"
-        )
 
 
 def _part_rows(sample: Sample, options: DataOptions, messages: list[str]) -> np.ndarray:
@@ -364,7 +351,7 @@ def _starts(
     fix = f"--window at most {known - horizon}" if known > horizon else "a smaller --horizon"
     raise DataError(
         f"the look-back window plus horizon needs at least {window + horizon} {unit} up to the end of each part, "
-        f"but {where} ends after {known}; use {fix} or more data"
+        f"but {where} {'ends after' if number else 'has'} {known}; use {fix} or more data"
     )
 
 

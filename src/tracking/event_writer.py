@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -152,7 +152,7 @@ class EventWriter(SummaryWriter):
         *,
         group_name: str,
         metrics: Sequence[str],
-        known_hparams: Sequence[str] = (),
+        known_hparams: Sequence[str] | Mapping[str, Any] = (),
     ) -> None:
         """Enter this run in the HPARAMS tab, in the run's own event file.
 
@@ -163,8 +163,9 @@ class EventWriter(SummaryWriter):
             hparams: name to value; None is left out, other values than text, number and bool are written as text.
             group_name: runs with the same name (the seeds of one model) form one line.
             metrics: tags of scalars, one column each.
-            known_hparams: names that other runs use. TensorBoard takes the columns of all runs from the first run it
-                finds, so each run must name them all.
+            known_hparams: names that other runs use, or a mapping from these names to a value, which gives their
+                columns a type. TensorBoard takes the columns of all runs from whichever run it finds first, so each
+                run must name them all.
         """
         experiment = Experiment(
             hparam_infos=_hparam_infos(hparams, known_hparams),
@@ -284,10 +285,11 @@ def _sum_of_squares(values: Tensor) -> float:
     return norm * norm  # infinity for huge values, where ``**`` would raise
 
 
-def _hparam_infos(hparams: Mapping[str, Any], known_hparams: Iterable[str]) -> list[HParamInfo]:
+def _hparam_infos(hparams: Mapping[str, Any], known_hparams: Sequence[str] | Mapping[str, Any]) -> list[HParamInfo]:
+    examples = known_hparams if isinstance(known_hparams, Mapping) else {}
     infos = []
     for name in dict.fromkeys([*hparams, *known_hparams]):
-        value = hparams.get(name)
+        value = examples.get(name) if hparams.get(name) is None else hparams[name]
         # ``differs`` makes TensorBoard put the column forward; whether it does over other runs cannot be known here.
         info = HParamInfo(name=name, differs=True)
         if isinstance(value, bool):

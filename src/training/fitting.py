@@ -55,7 +55,7 @@ def fit(
     folder = Path(place) if place else None
     if folder is not None:
         check_writable(folder)
-    checkpoint = latest_checkpoint(folder) if resume and folder is not None else None
+    checkpoint = latest_checkpoint(folder) if resume and folder is not None and model.uses_gradients else None
     own_writer = writer is None
     if writer is None:
         writer = open_writer(tensorboard_log_dir, checkpoint)

@@ -159,15 +159,18 @@ class TrainingState:
             "scaler": self.scaler.state_dict(),
             "progress": dict(vars(self.progress)),
             "random": random_states(),
+            "training": self.config.to_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Go on where ``state_dict`` was taken; a run that had stopped goes on only if its options have changed."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
+        if state["training"] != self.config.to_dict():
+            self.progress.stop_reason = ""
         restore_random_states(state["random"])
 
 

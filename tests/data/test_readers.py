@@ -83,6 +83,7 @@ def test_byte_order_mark_windows_lines_and_blank_last_lines(write):
         (b" \n\n", ["empty"]),
         (b"date\n2024-01-01\n2024-01-02\n", ["only the column 'date'"]),
         (b"date;x\n2024-01-01;1\n2024-01-02;1\n", ["only the column 'date;x'", "commas"]),
+        (b"2024-01-01,1\n2024-01-02,2\n2024-01-03,2\n", ["must be a header", "2024-01-01, 1"]),
         (b"a,b\n1,2\n3,4\n", ["a column of dates", "a, b"]),
         (b"date,name\n2024-01-01,x\n2024-01-02,y\n", ["numeric column", "date, name"]),
         (b"date,x,y\n2024-01-01,1,2\n2024-01-02,3,oops\n2024-01-03,3,4\n", ["'oops'", "row 3", "column 'y'"]),

@@ -61,7 +61,7 @@ def test_adding_sums_the_marked_values(window):
 
 def test_adding_stays_small_for_long_windows():
     sample = load_sample("adding", window=600, seed=0)
-    assert len(sample.tables.dates) <= 6_000_000
+    assert len(sample.tables.dates) <= 4_000_000
     assert np.bincount(sample.parts)[1:].tolist() == [1000, 1000]
 
 

@@ -105,6 +105,16 @@ def test_test_targets_do_not_depend_on_window_features_or_transform():
         assert make(**other).fingerprint()["test_hash"] not in hashes
 
 
+@pytest.mark.parametrize(("row", "matters"), [(159, False), (160, True), (199, True)])
+def test_the_test_hash_is_over_the_test_targets_and_nothing_else(row, matters):
+    options = DataOptions(window=8, horizon=3, split="120,40,40", transform="level")
+    plain, changed = make_table(200), make_table(200)
+    changed.columns["Close"][row] += 1
+    changed.columns["Open"][row] += 1
+    hashes = [SeriesData.from_tables([table], options).fingerprint()["test_hash"] for table in (plain, changed)]
+    assert (hashes[0] != hashes[1]) == matters
+
+
 # ---- scaling
 
 
@@ -269,9 +279,9 @@ def test_columns_that_cannot_be_returns_stay_levels():
     [
         (
             {"rows": 100, "split": "60,20,20", "window": 96, "horizon": 1, "transform": "level"},
-            ["97 rows", "training part of made-0", "after 60", "--window at most 59"],
+            ["97 rows", "training part of made-0", "has 60", "--window at most 59"],
         ),
-        ({"rows": 100, "split": "60,20,20", "window": 60, "horizon": 1}, ["61 returns", "after 59", "at most 58"]),
+        ({"rows": 100, "split": "60,20,20", "window": 60, "horizon": 1}, ["61 returns", "has 59", "at most 58"]),
         ({"rows": 100, "split": "60,20,20", "horizon": 30}, ["validation part of made-0", "has 20", "--horizon"]),
         ({"rows": 100, "split": "60,20,20", "gap": 20}, ["validation part", "has 0", "--gap"]),
         ({"split": "2020-01-05,2030-01-01"}, ["test part", "has 0", "--split"]),
@@ -321,7 +331,7 @@ def test_a_file_and_its_fingerprint(tmp_path):
     fingerprint = load_data(options).fingerprint()
     assert json.loads(json.dumps(fingerprint)) == load_data(options).fingerprint()
     assert fingerprint["rows"] == 200 and fingerprint["columns"] == ["Open", "Close"]
-    assert fingerprint["windows"] == {"train": 132, "validation": 30, "test": 30}
+    assert fingerprint["windows"] == {"train": 131, "validation": 30, "test": 30}
     lines[3] = lines[3].replace("2020-01-01T03:00:00", "2020-01-01T03:30:00")
     path.write_text("\n".join(["date,Open,Close", *lines]))
     changed = load_data(options).fingerprint()

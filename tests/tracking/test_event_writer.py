@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c as tensorboard_crc32c
+from tensorboard.plugins.hparams import metadata
 from torch.utils.tensorboard import SummaryWriter
 
 from src.tracking.event_file import crc32c
@@ -147,6 +148,28 @@ def test_nonfinite_values_are_counted_over_all_tensors(tmp_path: Path) -> None:
     with EventWriter(tmp_path) as writer:
         writer.add_histograms({"a": torch.tensor([math.nan, 1.0]), "b": torch.full((3,), math.inf)}, 20)
     assert points(tmp_path, "health/nonfinite_count") == [(20, 4.0)]
+
+
+def test_a_narrow_float_range_loses_no_value(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tensors = {f"w/{i}": torch.rand(50, generator=generator) * 0.1**i + 1.3 ** (i % 7) for i in range(60)}
+    with EventWriter(tmp_path) as writer:
+        writer.add_histograms(tensors, 0)
+    accumulator = read(tmp_path)
+    assert {sum(accumulator.Histograms(tag)[0].histogram_value.bucket) for tag in tensors} == {50}
+
+
+def test_hparams_may_be_known_by_name_only(tmp_path: Path) -> None:
+    with EventWriter(tmp_path) as writer:
+        writer.start_session(
+            {"a": None, "b": [1, 2], "c": np.float64(0.5)}, group_name="g", metrics=[], known_hparams=["d", "a"]
+        )
+    content = read(tmp_path).summary_metadata
+    experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG].plugin_data.content)
+    assert [info.name for info in experiment.hparam_infos] == ["a", "b", "c", "d"]
+    start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG].plugin_data.content)
+    assert set(start.hparams) == {"b", "c"} and start.hparams["b"].string_value == "[1, 2]"
+    assert start.hparams["c"].number_value == 0.5
 
 
 # ---- trouble with the disk

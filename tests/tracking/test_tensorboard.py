@@ -82,7 +82,7 @@ def session_groups(client: Any) -> list[dict[str, Any]]:
 
 
 def test_hparams_group_the_seeds_of_a_model_without_stray_runs(tmp_path: Path, tensorboard: StartTensorBoard) -> None:
-    known = ["model", "hidden_size", "kernel_size", "bidirectional", "lr"]
+    known = {"model": "", "hidden_size": 1, "kernel_size": 1, "bidirectional": True, "lr": 0.1}
     runs = {
         "gru_basic": ({"model": "gru:basic", "hidden_size": 16, "bidirectional": False, "lr": 0.01}, [5.0]),
         "lstm_basic/seed_0": ({"model": "lstm:basic", "hidden_size": 32, "lr": 0.01, "kernel_size": None}, [9.0, 1.0]),
@@ -104,6 +104,7 @@ def test_hparams_group_the_seeds_of_a_model_without_stray_runs(tmp_path: Path, t
     infos = {info["name"]: info for info in experiment["hparamInfos"]}
     assert set(infos) == set(known), "columns of all models, whichever run is read first"
     assert infos["hidden_size"]["type"] == "DATA_TYPE_FLOAT64" and infos["model"]["type"] == "DATA_TYPE_STRING"
+    assert infos["bidirectional"]["type"] == "DATA_TYPE_BOOL"
     assert [info["displayName"] for info in experiment["metricInfos"]] == ["best/val_loss", "test/rmse"]
     assert "best validation value" in experiment["metricInfos"][0]["description"]
 

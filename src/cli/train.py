@@ -1,0 +1,368 @@
+"""``train_models.py``: train the selected architectures on one data set and compare them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..data.options import DataOptions
+from ..errors import OptionError
+from ..training.config import TrainingConfig
+from .common import VariadicCommand, new_app
+from .parameters import given, with_parameters
+
+if TYPE_CHECKING:
+    from ..data.series import SeriesData
+    from ..plan import RunPlan, Selection
+
+app = new_app()
+
+RESUME_MAY_CHANGE = ("epochs", "patience")
+
+
+class TrainCommand(VariadicCommand):
+    """``--models a b c`` and ``--set x=1 y=2`` take several values after one flag."""
+
+    variadic = frozenset({"models", "settings", "plugin"})
+
+
+def train(
+    *,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models",
+            "-m",
+            metavar="NAME...",
+            help="e.g. lstm:attention gru:residual 'tcn:*' [default: all]",
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool | None, typer.Option("--tensorboard/--no-tensorboard", help="write TensorBoard events [default: no]")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE...", help="model options: hidden_size=128 or tcn:basic.kernel=5"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="train every network with so many seeds", metavar="N")] = 1,
+    jobs: Annotated[str, typer.Option(metavar="auto|N", help="models trained at the same time")] = "auto",
+    output: Annotated[Path, typer.Option(help="folder that holds all runs", metavar="DIR")] = Path("runs"),
+    name: Annotated[
+        str | None, typer.Option(help="name of the run folder [default: date and time]", metavar="NAME")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="repeat a run: its config.json; other options still win", metavar="FILE")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="go on with an unfinished run folder; with --epochs N train on", metavar="DIR"),
+    ] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="Python files with models of your own", metavar="FILE...")
+    ] = None,
+    list_models: Annotated[bool, typer.Option("--list", help="show all models and their options, then end")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="check and show what would be trained, then end")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    **values: Any,
+) -> None:
+    """Train several architectures on a price or sensor series and compare them on data they have not seen.
+
+    Results go to runs/<date_time>/<model>/; `python view_tensorboard.py` shows them if --tensorboard was given.
+    """
+    if list_models:
+        print_models(split_commas(models), split_commas(plugin))
+        return
+    if resume is not None:
+        check_resume(values, name=name, config=config, models=models, settings=settings)
+        code = resume_runs(resume, given(values, TrainingConfig), jobs, debug)
+        raise typer.Exit(code)
+    from ..plan import Selection
+
+    if seeds < 1:
+        raise OptionError(f"--seeds must be at least 1, but got {seeds}")
+    selection = Selection(
+        tuple(split_commas(models)), tuple(settings or ()), seeds, tuple(split_commas(plugin)), bool(tensorboard)
+    )
+    data_values, training_values = given(values, DataOptions), given(values, TrainingConfig)
+    if config is not None:
+        selection, data_values, training_values = from_config(
+            config, selection, tensorboard, data_values, training_values
+        )
+    options = DataOptions(**data_values), TrainingConfig(**training_values)
+    raise typer.Exit(start_runs(selection, *options, output, name, jobs, dry_run, debug))
+
+
+app.command(cls=TrainCommand)(with_parameters(train, DataOptions, TrainingConfig))
+
+
+def split_commas(values: Sequence[str] | None) -> list[str]:
+    """``["a,b", "c"]`` -> ``["a", "b", "c"]``."""
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+
+
+def from_config(
+    file: Path,
+    selection: Selection,
+    tensorboard: bool | None,
+    data_values: Mapping[str, Any],
+    training_values: Mapping[str, Any],
+) -> tuple[Selection, dict[str, Any], dict[str, Any]]:
+    """Take what the user did not give from a run's ``config.json``.
+
+    Raises:
+        UserError: if the file is no run's configuration.
+    """
+    from dataclasses import replace
+
+    from ..plan import RunPlan
+    from ..tracking.run_folder import read_json
+
+    plan = RunPlan.from_dict(read_json(file))
+    selection = replace(
+        selection,
+        models=selection.models or (plan.model,),
+        plugins=(*plan.plugins, *selection.plugins),
+        tensorboard=plan.tensorboard if tensorboard is None else tensorboard,
+        presets={plan.model: plan.options},
+    )
+    return selection, {**plan.data.to_dict(), **data_values}, {**plan.training.to_dict(), **training_values}
+
+
+def start_runs(
+    selection: Selection,
+    data_options: DataOptions,
+    training: TrainingConfig,
+    output: Path,
+    name: str | None,
+    jobs: str,
+    dry_run: bool,
+    debug: bool,
+) -> int:
+    """Check everything, make the run folder and train. Returns the exit code."""
+    parse_jobs(jobs)
+    from ..experiment import cached_data
+    from ..plan import plan_runs, write_plan
+    from ..tracking.run_folder import create_root
+    from ..training.device import select_device
+
+    select_device(training.device)
+    data = cached_data(data_options)
+    plans, left_out = plan_runs(selection, data, training)
+    print_data(data, left_out)
+    if dry_run:
+        print_plans(plans)
+        return 0
+    root = create_root(output, name)
+    write_plan(root, plans, sys.argv)
+    print(f"writing to {root}", flush=True)
+    return carry_out(root, plans, plans, jobs, debug=debug)
+
+
+def check_resume(values: Mapping[str, Any], **others: Any) -> None:
+    """Refuse options that would change what an unfinished run is.
+
+    Raises:
+        OptionError: naming the first such option.
+    """
+    changed = [key for key, value in values.items() if value is not None and key not in RESUME_MAY_CHANGE]
+    changed += [key for key, value in others.items() if value]
+    if changed:
+        flag = {"settings": "set"}.get(changed[0], changed[0]).replace("_", "-")
+        raise OptionError(
+            f"--resume goes on with what the run folder's plan says; only --epochs and --patience may change, "
+            f"but got --{flag}"
+        )
+
+
+def resume_runs(root: Path, changes: Mapping[str, Any], jobs: str, debug: bool) -> int:
+    """Go on with what is unfinished in a run folder; with more epochs, with all that did not stop by themselves."""
+    parse_jobs(jobs)
+    from ..experiment import prepare_resume
+    from ..plan import read_plan, write_plan
+
+    plans = read_plan(root)
+    plans, unfinished = prepare_resume(root, plans, changes)
+    if not unfinished:
+        print(f"nothing left to do: all {len(plans)} runs in {root} are complete")
+        show_results(root, plans)
+        return 0
+    if changes:
+        write_plan(root, plans, sys.argv)
+    print(f"resuming {len(unfinished)} of {len(plans)} runs in {root}", flush=True)
+    return carry_out(root, plans, unfinished, jobs, resume=True, debug=debug)
+
+
+def carry_out(
+    root: Path,
+    plans: Sequence[RunPlan],
+    wanted: Sequence[RunPlan],
+    jobs: str,
+    *,
+    resume: bool = False,
+    debug: bool = False,
+) -> int:
+    """Train what is wanted, then show how all runs of the folder compare. Returns the exit code."""
+    from ..experiment import run
+    from ..fanout import Task, run_all
+    from .progress import ProgressPrinter
+
+    keys = [display_name(plan) for plan in wanted]
+    tasks = [
+        Task(key, {"root": str(root), "plan": plan.to_dict(), "resume": resume, "place": place})
+        for place, (key, plan) in enumerate(zip(keys, wanted, strict=True))
+    ]
+    printer = ProgressPrinter(keys)
+    try:
+        outcomes = run_all(
+            run,
+            tasks,
+            jobs=min(job_count(jobs, wanted), len(tasks)),
+            on_report=printer.epoch,
+            on_outcome=printer.ended,
+            environment=worker_environment(wanted[0]),
+        )
+    except KeyboardInterrupt:
+        printer.close()
+        print(f"\nstopped; go on with: python train_models.py --resume {shlex.quote(str(root))}", file=sys.stderr)
+        raise
+    printer.close()
+    show_results(root, plans)
+    failed = [outcome for outcome in outcomes if outcome.status != "done"]
+    if failed:
+        print(f"\n{len(failed)} of {len(outcomes)} runs did not finish:")
+        for outcome in failed:
+            print(f"  {outcome.key}: {outcome.error}")
+            if debug and outcome.traceback:
+                print(outcome.traceback)
+        print(f"The others are complete. Try again with: python train_models.py --resume {shlex.quote(str(root))}")
+    print_where_to_look(root, plans)
+    return 1 if failed else 0
+
+
+def display_name(plan: RunPlan) -> str:
+    """The model, with its seed where there are several."""
+    return f"{plan.model} seed {plan.training.seed}" if "/" in plan.folder else plan.model
+
+
+def parse_jobs(jobs: str) -> int | None:
+    """The number of jobs, or None for ``auto``.
+
+    Raises:
+        OptionError: if it is neither.
+    """
+    if jobs == "auto":
+        return None
+    if not jobs.isdecimal() or int(jobs) < 1:
+        raise OptionError(f"--jobs must be auto or a whole number from 1, but got '{jobs}'")
+    return int(jobs)
+
+
+def job_count(jobs: str, plans: Sequence[RunPlan]) -> int:
+    """How many models to train at the same time: with ``auto`` one per GPU, or as many as the CPU has cores for."""
+    from ..training.device import select_device
+
+    number = parse_jobs(jobs)
+    if number is not None:
+        return number
+    if select_device(plans[0].training.device).type != "cpu":
+        import torch
+
+        return max(1, torch.cuda.device_count()) if plans[0].training.device in ("auto", "cuda") else 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // plans[0].training.threads)
+
+
+def worker_environment(plan: RunPlan) -> dict[str, str]:
+    """What workers need before torch loads: threads of several processes that spin would fight for the same cores."""
+    threads = str(plan.training.threads)
+    return {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+# --- what the user sees -----------------------------------------------------------------------------------------------
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, at least 60."""
+    return max(60, shutil.get_terminal_size((120, 24)).columns)
+
+
+def print_data(data: SeriesData, left_out: Sequence[str]) -> None:
+    """Say which data are used and how."""
+    spec = data.spec
+    print(f"data: {data.options.data}")
+    for message in data.messages:
+        print(f"  {message}")
+    windows = f"{len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test"
+    print(f"  windows of {spec.input_shape[0]} rows x {spec.input_shape[1]} features: {windows}")
+    for sentence in left_out:
+        print(sentence)
+
+
+def print_plans(plans: Sequence[RunPlan]) -> None:
+    """Show what would be trained."""
+    print(f"would train {len(plans)} runs:")
+    width = max(len(plan.folder) for plan in plans)
+    for plan in plans:
+        options = ", ".join(f"{key}={value}" for key, value in plan.options.items())
+        print(f"  {plan.folder:<{width}}  {options}")
+
+
+def print_models(names: Sequence[str], plugins: Sequence[str]) -> None:
+    """Show all models, or the options of those named."""
+    from .. import registry
+    from ..models import load_all
+
+    load_all(plugins)
+    chosen = registry.resolve(names) or [known.name for known in registry.entries()]
+    width = max(map(len, chosen))
+    for name in chosen:
+        known = registry.entry(name)
+        print(f"{name:<{width}}  {known.summary}")
+        if names:
+            print_options(known)
+    if not names:
+        print("\nOptions of a model: python train_models.py --list --models NAME")
+
+
+def print_options(known: Any) -> None:
+    """Show the options of a model, with the values of this variant."""
+    import dataclasses
+
+    config = known.model_class.Config(**known.presets)
+    for field in dataclasses.fields(config):
+        print(f"    --set {field.name}={getattr(config, field.name)}  {field.metadata['help']}")
+
+
+def show_results(root: Path, plans: Sequence[RunPlan]) -> None:
+    """Print the leaderboard and the verdict, and write ``leaderboard.csv``."""
+    from ..comparison.leaderboard import leaderboard_text, verdict
+    from ..experiment import write_leaderboard
+
+    table = write_leaderboard(root, plans)
+    if table.empty:
+        return
+    print(f"\nTest part, best first (ranked by {table.attrs['ranked_by']}):")
+    print(leaderboard_text(table, terminal_width()))
+    print(f"\n{verdict(table)}")
+    print(f"Results: {root}")
+
+
+def print_where_to_look(root: Path, plans: Sequence[RunPlan]) -> None:
+    """Say how to see the curves."""
+    if any(plan.tensorboard for plan in plans):
+        default = "" if root.parent == Path("runs") else f" --logdir {shlex.quote(str(root.parent))}"
+        print(f"Dashboard: python view_tensorboard.py{default}")
+    else:
+        print("No dashboard was written; add --tensorboard for one.")
