@@ -6,13 +6,13 @@ The one module that knows data, models, training and tracking together.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import platform
 import subprocess
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ def prepare_resume(
         where they did with the changed options.
     """
     changed = [
-        replace(plan, training=TrainingConfig.from_dict({**plan.training.to_dict(), **changes})) for plan in plans
+        dataclasses.replace(plan, training=TrainingConfig.from_dict({**plan.training.to_dict(), **changes}))
+        for plan in plans
     ]
     return changed, [plan for plan in changed if _goes_on(root / plan.folder, plan.training)]
 
@@ -167,7 +168,7 @@ class _Run:
         """Train, evaluate and write everything."""
         checkpoint = latest_checkpoint(self.folder) if resume and self.model.uses_gradients else None
         (self.folder / RESULTS_FILE).unlink(missing_ok=True)
-        writer = open_writer(self.folder if self.plan.tensorboard else None, checkpoint)
+        writer = open_writer(self.folder if self.plan.tensorboard else None, checkpoint, resume=resume)
         self.log.line(f"{'resumed' if checkpoint else 'started'}: {self.plan.model}, seed {self.plan.training.seed}")
         try:
             self._write_config()
@@ -270,20 +271,23 @@ def on_gpu(training: TrainingConfig, place: int) -> TrainingConfig:
     """Spread runs over the GPUs where there are several; anything else stays as it is."""
     several = torch.cuda.is_available() and torch.cuda.device_count() > 1
     if several and training.device in ("auto", "cuda"):
-        return replace(training, device=f"cuda:{place % torch.cuda.device_count()}")
+        return dataclasses.replace(training, device=f"cuda:{place % torch.cuda.device_count()}")
     return training
 
 
-def known_hparams() -> list[str]:
-    """Names of all hyperparameters any registered model may show, so that HPARAMS columns never vanish."""
+def known_hparams() -> dict[str, Any]:
+    """All hyperparameters that any registered model may show, with a default of each.
+
+    TensorBoard takes the columns of all runs from whichever run it finds first, so every run names them all.
+    """
     load_all()
-    names = dict.fromkeys(["model"])
-    for known in registry.entries():
-        names.update(dict.fromkeys(known.model_class.Config.names()))
-    return [*names, *_SHOWN_TRAINING, *_SHOWN_DATA]
-
-
-# --- what a run was made with -----------------------------------------------------------------------------------------
+    known: dict[str, Any] = {"model": ""}
+    for entry in registry.entries():
+        for field in dataclasses.fields(entry.model_class.Config):
+            known.setdefault(field.name, field.default)
+    training, data = TrainingConfig().to_dict(), DataOptions().to_dict()
+    known |= {name: training[name] for name in _SHOWN_TRAINING} | {name: data[name] for name in _SHOWN_DATA}
+    return known
 
 
 def versions() -> dict[str, str]:

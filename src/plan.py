@@ -202,6 +202,13 @@ def read_plan(root: Path) -> list[RunPlan]:
     Raises:
         UserError: if there is none or it cannot be used.
     """
-    if not (root / PLAN_FILE).is_file():
+    file = root / PLAN_FILE
+    if not file.is_file():
         raise UserError(f"--resume needs a run folder with a {PLAN_FILE}, but {root} has none")
-    return [RunPlan.from_dict(values) for values in read_json(root / PLAN_FILE)["runs"]]
+    content = read_json(file)
+    runs = content.get("runs") if isinstance(content, dict) else None
+    if not isinstance(runs, list) or not runs:
+        raise UserError(f"a plan needs a list of runs, but {file} has none; start anew without --resume")
+    if content.get("version", PLAN_VERSION) > PLAN_VERSION:
+        raise UserError(f"{file} was written by a newer version (plan {content['version']}); update trainboard")
+    return [RunPlan.from_dict(values) for values in runs]

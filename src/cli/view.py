@@ -215,7 +215,7 @@ def _choose_port(host: str, port: int, logdir: Path | None) -> int | None:
     """``port`` or the next free one; None if a TensorBoard for ``logdir`` answers at ``port`` already."""
     if _is_free(host, port):
         return port
-    if logdir is not None and _data_location(host, port) == "x":
+    if logdir is not None and _data_location(host, port) == str(logdir):
         return None
     for candidate in range(port + 1, min(port + PORTS_TO_TRY, 65536)):
         if _is_free(host, candidate):

@@ -7,6 +7,7 @@ full computation (``sequence``), for about a quarter of the work.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,9 @@ class CausalConvolution(nn.Module):
         self.kernel, self.dilation = kernel, dilation
         self.weight = nn.Parameter(torch.empty(channels_out, channels_in, kernel))
         self.bias = nn.Parameter(torch.zeros(channels_out))
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        # As nn.Conv1d does. Small, so that a residual block begins close to doing nothing; with He initialisation the
+        # same network ended 10 % worse on ETTh1.
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, states: Tensor) -> Tensor:
         """``[batch, channels_in, time]`` -> ``[batch, channels_out, time]``, zeros standing for the time before."""
@@ -103,7 +106,8 @@ class Block(nn.Module):
         return functional.dropout1d(functional.relu(states), self.dropout, self.training)
 
     def _add(self, hidden: Tensor, states: Tensor) -> Tensor:
-        return functional.relu(hidden + (states if self.match is None else self.match(states)))
+        # No ReLU after the sum, unlike the paper: what is linear in the newest values must reach the head unbent.
+        return hidden + (states if self.match is None else self.match(states))
 
 
 @register_model("tcn:residual")

@@ -23,6 +23,7 @@ from torch.utils.tensorboard import FileWriter
 
 PREFIX = "events.out.tfevents."
 _SECONDS = re.compile(re.escape(PREFIX) + r"(\d{10})\.")
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)  # the last on Windows
 _CHECKSUM_BLOCK = 1024
 _logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class EventFile(FileWriter):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         self._path = _next_path(self._folder)
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        self._descriptor = os.open(self._path, _NEW_FILE, 0o666)
         source = event_pb2.SourceMetadata(writer="trainboard")
         first = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=source)
         _write_all(self._descriptor, _record(first.SerializeToString()))

@@ -265,8 +265,8 @@ def _histogram(values: Tensor) -> HistogramProto:
     if low == high:
         limits, counts = [high], [float(values.numel())]
     else:
-        # Counted between 0 and 1: rounding cannot push the outermost values out of the outermost bins.
-        places = values.sub(low).div_(high - low).clamp_(0.0, 1.0)
+        # Counted between 0 and 1, which the outermost values reach exactly: none falls out of the outermost bins.
+        places = values.sub(low).div_(high - low)
         counts = torch.histc(places, _HISTOGRAM_BINS, 0.0, 1.0).tolist()
         limits = [low + (high - low) * edge / _HISTOGRAM_BINS for edge in range(1, _HISTOGRAM_BINS)] + [high]
     return HistogramProto(

@@ -58,7 +58,7 @@ def fit(
     checkpoint = latest_checkpoint(folder) if resume and folder is not None and model.uses_gradients else None
     own_writer = writer is None
     if writer is None:
-        writer = open_writer(tensorboard_log_dir, checkpoint)
+        writer = open_writer(tensorboard_log_dir, checkpoint, resume=resume)
     model.set_writer(writer)
     seed_everything(config.seed)
     state = build_state(model, data, config, device)
@@ -89,14 +89,18 @@ def latest_checkpoint(folder: Path) -> dict[str, Any] | None:
     return read_latest(Checkpoints(folder, SilentWriter()).last)
 
 
-def open_writer(log_dir: str | Path | None, checkpoint: dict[str, Any] | None = None) -> EventWriter | SilentWriter:
-    """A writer for the folder that goes on where the checkpoint was taken; a silent one for None.
+def open_writer(
+    log_dir: str | Path | None, checkpoint: dict[str, Any] | None = None, *, resume: bool = False
+) -> EventWriter | SilentWriter:
+    """A writer for the folder; a silent one for None.
 
-    Events written after the checkpoint are cut off, since the resumed run will write them again.
+    With ``resume``, events written after the checkpoint (all of them, without one) are cut off, since the resumed run
+    will write them again. Otherwise nothing that stands in the folder is touched.
     """
     if log_dir is None:
         return SilentWriter()
-    cut_event_files(Path(log_dir), checkpoint["event_files"] if checkpoint else {})
+    if resume:
+        cut_event_files(Path(log_dir), checkpoint["event_files"] if checkpoint else {})
     return EventWriter(str(log_dir))
 
 

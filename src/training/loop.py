@@ -216,7 +216,9 @@ def train(state: TrainingState, observers: Sequence[Observer]) -> TrainingResult
         while progress.epoch < state.config.epochs and not progress.stop_reason:
             report = _epoch(state, observers)
             for observer in observers:
-                progress.stop_reason = progress.stop_reason or observer.on_epoch_end(report) or ""
+                # Everybody hears of the last epoch too: the first reason counts, but it keeps nobody from being called.
+                reason = observer.on_epoch_end(report) or ""
+                progress.stop_reason = progress.stop_reason or reason
         reason = progress.stop_reason or f"all {state.config.epochs} epochs done"
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
@@ -237,14 +239,13 @@ def _epoch(state: TrainingState, observers: Sequence[Observer]) -> EpochReport:
     name, mode = state.model.selection_metric
     selected = validation[name]
     progress = state.progress
-    is_best = progress.best_epoch < 0 or (selected < progress.best if mode == "min" else selected > progress.best)
+    is_best = progress.best_epoch < 0 or _is_better(selected, progress.best, mode)
     if is_best:
         progress.best, progress.best_epoch = selected, progress.epoch
     state.schedule.after_epoch(is_best)
     seconds = time.perf_counter() - started
     progress.seconds += seconds
     progress.epoch += 1
-    samples = max(1, int(len(state.data.train) * state.config.epoch_fraction))
     return EpochReport(
         epoch=progress.epoch - 1,
         epochs=state.config.epochs,
@@ -261,9 +262,16 @@ def _epoch(state: TrainingState, observers: Sequence[Observer]) -> EpochReport:
         best_epoch=progress.best_epoch,
         seconds=seconds,
         steps=steps,
-        samples=samples,
+        samples=min(len(state.data.train), steps * state.config.batch_size),
         progress=progress,
     )
+
+
+def _is_better(value: float, best: float, mode: str) -> bool:
+    """Whether a value beats the best one so far; any number beats one that is none (of a probe that failed)."""
+    if math.isnan(best):
+        return not math.isnan(value)
+    return value < best if mode == "min" else value > best
 
 
 def _train_epoch(

@@ -97,6 +97,15 @@ def test_graph_and_summary_are_written(name: str, tmp_path: Path, capfd: pytest.
     assert f"**{total:,}**" in written_summary(tmp_path)
 
 
+def test_a_transformer_shows_its_parts_and_not_one_fused_operation(tmp_path: Path) -> None:
+    torch.backends.mha.set_fastpath_enabled(True)
+    build, inputs = CASES["transformer"]
+    with EventWriter(tmp_path) as writer:
+        assert writer.add_model_graph(build(), inputs)
+    operations = {node.op for node in written_graph(tmp_path).node}
+    assert {"aten::linear", "aten::layer_norm"} <= operations and not any("_fwd" in name for name in operations)
+
+
 def everything_of(model: nn.Module) -> dict[str, Any]:
     return {
         "modes": [module.training for module in model.modules()],
@@ -115,6 +124,7 @@ def everything_of(model: nn.Module) -> dict[str, Any]:
 @pytest.mark.parametrize("fails", [False, True], ids=["traced", "failing"])
 @pytest.mark.parametrize("name", ["noisy convolution", "transformer"])
 def test_the_model_and_the_random_state_are_untouched(name: str, fails: bool, tmp_path: Path) -> None:
+    torch.backends.mha.set_fastpath_enabled(True)
     build, inputs = CASES[name]
     model = build().train()
     last = list(model.modules())[-1]
