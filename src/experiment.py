@@ -37,6 +37,7 @@ from .tracking.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     read_json,
+    remove_leftovers,
     write_atomically,
     write_json,
 )
@@ -100,6 +101,7 @@ def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> 
     root = Path(payload["root"])
     folder = root / plan.folder
     check_writable(folder)
+    remove_leftovers(folder)
     prepare_process(plan.training)
     for plugin in plan.plugins:
         load_plugin(plugin)
@@ -226,6 +228,7 @@ class _Run:
             group_name=f"{self.plan.model} {self.root.name}",
             metrics=[tags.BEST_VALUE, *(tags.TEST_PREFIX + name for name in self._test_columns())],
             known_hparams=known_hparams(),
+            main_hparams=_MAIN_HPARAMS,
         )
 
     def _test_columns(self) -> tuple[str, ...]:
@@ -240,7 +243,7 @@ class _Run:
         writer.add_values({tags.BEST_VALUE: result.best, **values}, epoch)
         if self.plan.tensorboard:
             figure = draw_forecasts(self.model, self.data, "test", f"{self.plan.model}, test part, best epoch {epoch}")
-            writer.add_figure("Forecast/test", figure, epoch, close=False)
+            writer.add_figure(tags.FORECAST_TEST_IMAGE, figure, epoch, close=False)
         fingerprint = self.data.fingerprint()
         return {
             "model": self.plan.model,
@@ -265,6 +268,7 @@ class _Run:
 
 _SHOWN_TRAINING = ("batch_size", "lr", "weight_decay", "schedule", "epochs", "clip", "epoch_fraction")
 _SHOWN_DATA = ("window", "horizon", "transform")
+_MAIN_HPARAMS = ("model", "hidden_size", "num_layers", "dropout", "lr")
 
 
 def on_gpu(training: TrainingConfig, place: int) -> TrainingConfig:

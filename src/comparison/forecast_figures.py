@@ -14,7 +14,7 @@ from ..tracking.figures import forecast_figure, horizon_figure, probability_figu
 from ..training.loop import EpochReport, Observer, TrainingState
 
 EPOCHS_BETWEEN = 10
-NEWEST = 200
+NEWEST = 120
 
 
 class ForecastFigures(Observer):
@@ -46,7 +46,7 @@ class ForecastFigures(Observer):
 
 
 def draw_forecasts(model: Any, data: SeriesData, part: str, title: str) -> Figure:
-    """The figure that suits the task: the newest 200 windows one step ahead, or three whole horizons."""
+    """The figure that suits the task: the newest 120 windows one step ahead, or three whole horizons."""
     split = getattr(data, part)
     horizon, _ = data.spec.target_shape
     count = min(NEWEST, len(split))

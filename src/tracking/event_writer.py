@@ -153,6 +153,7 @@ class EventWriter(SummaryWriter):
         group_name: str,
         metrics: Sequence[str],
         known_hparams: Sequence[str] | Mapping[str, Any] = (),
+        main_hparams: Sequence[str] = (),
     ) -> None:
         """Enter this run in the HPARAMS tab, in the run's own event file.
 
@@ -166,9 +167,10 @@ class EventWriter(SummaryWriter):
             known_hparams: names that other runs use, or a mapping from these names to a value, which gives their
                 columns a type. TensorBoard takes the columns of all runs from whichever run it finds first, so each
                 run must name them all.
+            main_hparams: names of the columns that TensorBoard puts first and shows unasked; none means all are equal.
         """
         experiment = Experiment(
-            hparam_infos=_hparam_infos(hparams, known_hparams),
+            hparam_infos=_hparam_infos(hparams, known_hparams, main_hparams),
             metric_infos=[_metric_info(tag) for tag in metrics],
             time_created_secs=time.time(),
         )
@@ -285,13 +287,15 @@ def _sum_of_squares(values: Tensor) -> float:
     return norm * norm  # infinity for huge values, where ``**`` would raise
 
 
-def _hparam_infos(hparams: Mapping[str, Any], known_hparams: Sequence[str] | Mapping[str, Any]) -> list[HParamInfo]:
+def _hparam_infos(
+    hparams: Mapping[str, Any], known_hparams: Sequence[str] | Mapping[str, Any], main_hparams: Sequence[str]
+) -> list[HParamInfo]:
     examples = known_hparams if isinstance(known_hparams, Mapping) else {}
     infos = []
     for name in dict.fromkeys([*hparams, *known_hparams]):
         value = examples.get(name) if hparams.get(name) is None else hparams[name]
-        # ``differs`` makes TensorBoard put the column forward; whether it does over other runs cannot be known here.
-        info = HParamInfo(name=name, differs=True)
+        # ``differs`` is what makes TensorBoard put a column forward.
+        info = HParamInfo(name=name, differs=not main_hparams or name in main_hparams)
         if isinstance(value, bool):
             info.type = DATA_TYPE_BOOL
         elif isinstance(value, (int, float)):

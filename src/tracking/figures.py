@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 
@@ -24,10 +25,12 @@ def forecast_figure(
     upper.plot(dates, forecast, color="tab:orange", linewidth=1.2, label="forecast")
     upper.set_ylabel(unit)
     lower.axhline(0, color="black", linewidth=0.6)
-    lower.plot(dates, forecast - actual, color="tab:orange", linewidth=1, label="forecast - actual")
     if naive is not None:
-        lower.plot(dates, naive - actual, color="tab:blue", linewidth=0.7, label="naive - actual")
+        lower.fill_between(dates, naive - actual, color="tab:blue", alpha=0.4, linewidth=0, label="of naive")
+    lower.plot(dates, forecast - actual, color="tab:orange", linewidth=1, label="of the forecast")
     lower.set_ylabel("error")
+    if naive is not None:
+        lower.legend(loc="lower left", fontsize=8, frameon=False, ncols=2)
     _finish(figure, title)
     return figure
 
@@ -69,7 +72,8 @@ def probability_figure(dates: np.ndarray, up: np.ndarray, probability: np.ndarra
 
 
 def _figure(rows: int, heights: tuple[int, ...]) -> Figure:
-    figure = Figure(figsize=(9, 2.2 + 2.2 * rows), dpi=80, layout="constrained")
+    """Axes in one column, of a size at which text stays readable in TensorBoard's small cards."""
+    figure = Figure(figsize=(6.4, 2.4 + 1.2 * rows), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     figure.subplots(rows, 1, sharex=True, height_ratios=heights)
     return figure
@@ -80,6 +84,6 @@ def _finish(figure: Figure, title: str) -> None:
     for axes in figure.axes:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(loc="upper left", fontsize=8, frameon=False)
-    if len(figure.axes) == 2 and figure.axes[1].get_ylabel() == "error":
-        figure.axes[1].legend(loc="upper left", fontsize=7, frameon=False, ncols=2)
+        if isinstance(axes.xaxis.get_major_locator(), AutoDateLocator):
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    figure.axes[0].legend(loc="best", fontsize=10, frameon=False)

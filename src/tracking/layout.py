@@ -16,7 +16,7 @@ def custom_scalars_layout() -> Layout:
     layout: Layout = {}
     tags_by_chart: dict[str, list[str]] = {}
     for spec in SPECS:
-        if spec.kind != "scalar":
+        if spec.kind != "scalar" or spec.chart is None:
             continue
         title = spec.chart or spec.tag
         if title not in tags_by_chart:

@@ -71,6 +71,12 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
         raise
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of writers that were killed, here and in sub-folders."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON atomically; values that are not finite become null, as JSON has no word for them."""
     write_atomically(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")

@@ -38,6 +38,7 @@ TEST_SKILL = "test/skill_vs_naive"
 TEST_DIRECTION_ACCURACY = "test/direction_accuracy"
 TEST_ACCURACY = "test/accuracy"
 FORECAST_IMAGE = "Forecast/validation"
+FORECAST_TEST_IMAGE = "Forecast/test"
 MODEL_SUMMARY = "Model/summary"
 NONFINITE_COUNT = "health/nonfinite_count"
 
@@ -64,7 +65,8 @@ class MetricSpec:
         category: the heading under which documents and dashboards show it.
         help: one line that says what it is.
         kind: the tab of TensorBoard it belongs to.
-        chart: title of the chart it shares with other tags; empty for a chart of its own.
+        chart: title of the chart in CUSTOM SCALARS that it shares with other tags; empty for a chart of its own; None
+            for no chart there, where a run has one point of it or none.
     """
 
     tag: str
@@ -75,7 +77,7 @@ class MetricSpec:
     category: str
     help: str
     kind: Kind = "scalar"
-    chart: str = ""
+    chart: str | None = ""
 
     @property
     def pattern(self) -> str:
@@ -84,7 +86,7 @@ class MetricSpec:
 
 
 def _test(tag: str, unit: str, direction: Direction, help: str) -> MetricSpec:
-    return MetricSpec(tag, unit, direction, "epoch", "cheap", "Test", help)
+    return MetricSpec(tag, unit, direction, "epoch", "cheap", "Test", help, chart=None)
 
 
 SPECS: tuple[MetricSpec, ...] = (
@@ -100,11 +102,11 @@ SPECS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec(
         LOSS_TRAIN_PART, "loss", "lower", "epoch", "cheap", "Loss",
-        "A named part of the training loss, where a model's loss has parts.", chart="Parts of the training loss",
+        "A named part of the training loss, where a model's loss has parts.", chart=None,
     ),
     MetricSpec(
         LOSS_VALIDATION_PART, "loss", "lower", "epoch", "cheap", "Loss",
-        "A named part of the validation loss, where a model's loss has parts.", chart="Parts of the validation loss",
+        "A named part of the validation loss, where a model's loss has parts.", chart=None,
     ),
     MetricSpec(
         BEST_VALIDATION_LOSS, "loss", "lower", "epoch", "cheap", "Loss",
@@ -113,6 +115,7 @@ SPECS: tuple[MetricSpec, ...] = (
     MetricSpec(
         BEST_VALUE, "loss", "lower", "epoch", "cheap", "Loss",
         "The best validation value of the whole run, for the HPARAMS tab, which shows the last point of a tag.",
+        chart=None,
     ),
     MetricSpec(
         LEARNING_RATE, "per step", "none", "epoch", "cheap", "Optimisation",
@@ -144,7 +147,12 @@ SPECS: tuple[MetricSpec, ...] = (
     _test(TEST_ACCURACY, "fraction", "higher", "Share of test windows classified rightly (task direction)."),
     MetricSpec(
         FORECAST_IMAGE, "", "none", "epoch", "expensive", "Forecast",
-        "Forecast against truth on validation windows.", kind="image",
+        "Forecast against truth on validation windows, at epochs 0, 10, 20 and so on and at the last one.",
+        kind="image",
+    ),
+    MetricSpec(
+        FORECAST_TEST_IMAGE, "", "none", "epoch", "expensive", "Forecast",
+        "Forecast against truth on test windows, by the best weights.", kind="image",
     ),
     MetricSpec(
         MODEL_SUMMARY, "", "none", "epoch", "expensive", "Model",
