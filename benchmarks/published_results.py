@@ -52,7 +52,7 @@ CASES = (
     Case("ett-naive", "1.295", 1.295, "baseline:naive", ETTH1, LONG),
     Case("ett-nlinear", ".374", 0.380, "linear:nlinear", ETTH1, f"{LONG} --lr 5e-3 {ONE_CYCLE}"),
     Case("ett-dlinear", ".375", 0.380, "linear:dlinear", ETTH1, f"{LONG} --lr 5e-3 {ONE_CYCLE}"),
-    Case("ett-patch", ".375", 0.380, "transformer:patch", ETTH1, f"{LONG} --epochs 6 --schedule one-cycle"),
+    Case("ett-patch", ".375", 0.380, "transformer:patch", ETTH1, f"{LONG} {SHORT} --set dropout=0.3"),
     Case("ett-lstm", "-", 0.370, "lstm:basic", ETTH1, f"{LONG} {PATCHED} hidden_size=128 num_layers=1 dropout=0.3"),
     Case("ett-tcn", "-", 0.370, "tcn:residual", ETTH1, f"{LONG} {PATCHED} num_layers=3 kernel=2"),
     Case("ett-gru", "-", 0.385, "gru:basic", ETTH1, f"{LONG} {PATCHED} hidden_size=128 num_layers=1 dropout=0.3"),

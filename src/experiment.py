@@ -112,7 +112,7 @@ def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> 
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
         known = isinstance(error, UserError | TrainingError)
-        message = str(error) if known else f"{type(error).__name__}: {error}"
+        message = str(error) if known else f"{type(error).__name__}: {error}".removesuffix(": ")
         log.line("interrupted" if stopped else f"failed: {message}")
         if not (known or stopped):
             log.line(traceback.format_exc())

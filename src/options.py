@@ -122,7 +122,7 @@ class Options:
         """Turn typed texts into values of each field's type, unknown names left to ``from_dict`` to refuse."""
         types_by_name = field_types(cls)
         return {
-            name: _parse(name, text, types_by_name[name]) if name in types_by_name else text
+            name: parse_value(name, text, types_by_name[name]) if name in types_by_name else text
             for name, text in texts.items()
         }
 
@@ -144,13 +144,23 @@ def optional_type(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def _parse(name: str, text: str, annotation: Any) -> Any:
+def parse_value(name: str, text: str, annotation: Any) -> Any:
+    """Turn a typed text into a value of a field's type.
+
+    Args:
+        name: of the option, for the message.
+        text: as typed.
+        annotation: the type, e.g. ``int | None`` or ``tuple[int, ...]``.
+
+    Raises:
+        OptionError: if it cannot be read as such.
+    """
     kind, may_be_none = optional_type(annotation)
     if may_be_none and text.lower() in ("none", "null", ""):
         return None
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
-        return tuple(_parse(name, part, item) for part in text.split(",") if part)
+        return tuple(parse_value(name, part, item) for part in text.split(",") if part)
     if kind is bool:
         if text.lower() in ("true", "yes", "1", "on"):
             return True
@@ -172,6 +182,8 @@ def _coerce(name: str, value: Any, annotation: Any) -> Any:
     if value is None and may_be_none:
         return None
     if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise OptionError(f"{name} must be a list of values, but got {value!r}")
         return tuple(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

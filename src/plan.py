@@ -16,6 +16,7 @@ from .tracking.run_folder import PLAN_FILE, folder_name, read_json, write_json
 from .training.config import TrainingConfig
 
 PLAN_VERSION = 1
+_NEEDED = {"model": str, "options": dict, "data": dict, "training": dict}
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,20 @@ class RunPlan:
         Raises:
             UserError: if a key is missing or a value is not allowed.
         """
-        try:
-            return cls(
-                values["model"],
-                values["options"],
-                DataOptions.from_dict(values["data"]),
-                TrainingConfig.from_dict(values["training"]),
-                values.get("folder", folder_name(values["model"])),
-                values.get("tensorboard", False),
-                tuple(values.get("plugins", ())),
-            )
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"a run's configuration needs model, options, data and training, but lacks {error}"
-            ) from None
+        for key, kind in _NEEDED.items():
+            if not isinstance(values, Mapping) or not isinstance(values.get(key), kind):
+                raise UserError(
+                    f"a run's configuration needs {', '.join(_NEEDED)}, but its {key} is missing or no {kind.__name__}"
+                )
+        return cls(
+            values["model"],
+            values["options"],
+            DataOptions.from_dict(values["data"]),
+            TrainingConfig.from_dict(values["training"]),
+            str(values.get("folder", folder_name(values["model"]))),
+            bool(values.get("tensorboard", False)),
+            tuple(map(str, values.get("plugins") or ())),
+        )
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,12 @@ def read_plan(root: Path) -> list[RunPlan]:
     runs = content.get("runs") if isinstance(content, dict) else None
     if not isinstance(runs, list) or not runs:
         raise UserError(f"a plan needs a list of runs, but {file} has none; start anew without --resume")
-    if content.get("version", PLAN_VERSION) > PLAN_VERSION:
-        raise UserError(f"{file} was written by a newer version (plan {content['version']}); update trainboard")
-    return [RunPlan.from_dict(values) for values in runs]
+    if content.get("version") != PLAN_VERSION:
+        raise UserError(
+            f"plans of version {PLAN_VERSION} can be read, but {file} has version {content.get('version')}; "
+            "use the trainboard that wrote it"
+        )
+    try:
+        return [RunPlan.from_dict(values) for values in runs]
+    except UserError as error:
+        raise UserError(f"{file} cannot be used: {error}") from None

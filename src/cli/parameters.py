@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..options import Options, field_types, optional_type
+from ..options import Options, field_types, optional_type, parse_value
 
 
 def parameters_of(options_class: type[Options]) -> list[inspect.Parameter]:
@@ -29,10 +29,20 @@ def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parame
     if default is not None:
         text += f" [default: {default}]"
     metavar = {bool: None, int: "N", float: "X"}.get(kind, field.name.upper())
-    declaration = typer.Option(spelling, help=text, metavar=metavar)
+    parser = number_parser(field.name, kind) if kind in (int, float) else None
+    declaration = typer.Option(spelling, help=text, metavar=metavar, parser=parser)
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, declaration]
     )
+
+
+def number_parser(name: str, kind: type) -> Callable[[Any], Any]:
+    """What reads a number: its error names the value given, which typer's own does not."""
+
+    def parse(value: Any) -> Any:
+        return parse_value(name, value, kind) if isinstance(value, str) else value  # a default is a number already
+
+    return parse
 
 
 def _shown(default: Any) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..data.options import DataOptions
-from ..errors import OptionError
+from ..errors import OptionError, UserError
 from ..training.config import TrainingConfig
 from .common import VariadicCommand, new_app
-from .parameters import given, with_parameters
+from .parameters import given, number_parser, with_parameters
 
 if TYPE_CHECKING:
     from ..data.series import SeriesData
@@ -51,7 +53,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE...", help="model options: hidden_size=128 or tcn:basic.kernel=5"),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="train every network with so many seeds", metavar="N")] = 1,
+    seeds: Annotated[
+        int,
+        typer.Option(help="train every network with so many seeds", metavar="N", parser=number_parser("seeds", int)),
+    ] = 1,
     jobs: Annotated[str, typer.Option(metavar="auto|N", help="models trained at the same time")] = "auto",
     output: Annotated[Path, typer.Option(help="folder that holds all runs", metavar="DIR")] = Path("runs"),
     name: Annotated[
@@ -80,8 +85,9 @@ def train(
         print_models(split_commas(models), split_commas(plugin))
         return
     if resume is not None:
-        check_resume(values, name=name, config=config, models=models, settings=settings)
-        code = resume_runs(resume, given(values, TrainingConfig), jobs, debug)
+        others = {"seeds": seeds != 1, "tensorboard": tensorboard is not None, "plugin": plugin}
+        check_resume(values, name=name, config=config, models=models, settings=settings, **others)
+        code = resume_runs(resume, given(values, TrainingConfig), jobs, dry_run, debug)
         raise typer.Exit(code)
     from ..plan import Selection
 
@@ -124,7 +130,10 @@ def from_config(
     from ..plan import RunPlan
     from ..tracking.run_folder import read_json
 
-    plan = RunPlan.from_dict(read_json(file))
+    try:
+        plan = RunPlan.from_dict(read_json(file))
+    except UserError as error:
+        raise UserError(f"--config needs the config.json of a run, but got {file}: {error}") from None
     selection = replace(
         selection,
         models=selection.models or (plan.model,),
@@ -181,7 +190,7 @@ def check_resume(values: Mapping[str, Any], **others: Any) -> None:
         )
 
 
-def resume_runs(root: Path, changes: Mapping[str, Any], jobs: str, debug: bool) -> int:
+def resume_runs(root: Path, changes: Mapping[str, Any], jobs: str, dry_run: bool, debug: bool) -> int:
     """Go on with what is unfinished in a run folder; with more epochs, with all that did not stop by themselves."""
     parse_jobs(jobs)
     from ..experiment import prepare_resume
@@ -192,6 +201,9 @@ def resume_runs(root: Path, changes: Mapping[str, Any], jobs: str, debug: bool) 
     if not unfinished:
         print(f"nothing left to do: all {len(plans)} runs in {root} are complete")
         show_results(root, plans)
+        return 0
+    if dry_run:
+        print_plans(unfinished)
         return 0
     if changes:
         write_plan(root, plans, sys.argv)
@@ -220,14 +232,15 @@ def carry_out(
     ]
     printer = ProgressPrinter(keys)
     try:
-        outcomes = run_all(
-            run,
-            tasks,
-            jobs=min(job_count(jobs, wanted), len(tasks)),
-            on_report=printer.epoch,
-            on_outcome=printer.ended,
-            environment=worker_environment(wanted[0]),
-        )
+        with termination_interrupts():
+            outcomes = run_all(
+                run,
+                tasks,
+                jobs=min(job_count(jobs, wanted), len(tasks)),
+                on_report=printer.epoch,
+                on_outcome=printer.ended,
+                environment=worker_environment(wanted[0]),
+            )
     except KeyboardInterrupt:
         printer.close()
         print(f"\nstopped; go on with: python train_models.py --resume {shlex.quote(str(root))}", file=sys.stderr)
@@ -244,6 +257,16 @@ def carry_out(
         print(f"The others are complete. Try again with: python train_models.py --resume {shlex.quote(str(root))}")
     print_where_to_look(root, plans)
     return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does: everything is saved and the way to go on is shown."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def display_name(plan: RunPlan) -> str:

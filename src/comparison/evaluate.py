@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.series import SeriesData
+from ..data.base import Batch
+from ..data.series import SeriesData, SeriesSplit
 from ..metrics.series import DirectionScores, ForecastScores
 
 BATCH_SIZE = 256
@@ -32,8 +33,22 @@ def evaluate(model: Any, data: SeriesData, part: str) -> tuple[dict[str, Any], d
     for batch in split.batches(BATCH_SIZE):
         forecast = model.predict(batch.inputs).float().cpu().numpy()
         scores.add_scaled(batch.targets.cpu().numpy(), forecast)
-        scores.add(split.actual(batch.index), split.to_units(batch.index, forecast), split.persistence(batch.index))
+        scores.add(split.actual(batch.index), in_units(data, split, batch, forecast), split.persistence(batch.index))
     return scores.results(), scores.per_step()
+
+
+def in_units(data: SeriesData, split: SeriesSplit, batch: Batch, scaled: np.ndarray) -> np.ndarray:
+    """Forecasts in original units, ``[batch, horizon, targets]``.
+
+    A level forecast that repeats the window's last value becomes the last known level exactly: what scaling to single
+    precision and back leaves of it would else count as a small move up or down.
+    """
+    forecast, spec = split.to_units(batch.index, scaled), data.spec
+    naive = split.persistence(batch.index)
+    if naive is None or spec.transform != "level" or spec.target_channels is None:
+        return forecast
+    last = batch.inputs[:, -1:, list(spec.target_channels)].cpu().numpy()
+    return np.where(scaled == last, naive, forecast)
 
 
 def predictions_csv(model: Any, data: SeriesData, part: str = "test") -> str:
@@ -50,30 +65,31 @@ def predictions_csv(model: Any, data: SeriesData, part: str = "test") -> str:
     for batch in split.batches(BATCH_SIZE):
         keep = (batch.index % every == 0).nonzero().squeeze(1)
         if len(keep):
-            tables.append(_table(model, data, split, batch.inputs[keep], batch.targets[keep], batch.index[keep]))
+            tables.append(_table(model, data, split, Batch(*(part[keep] for part in batch))))
     text = io.StringIO()
     pd.concat(tables).to_csv(text, index=False, float_format="%.8g", lineterminator="\n")
     return text.getvalue()
 
 
-def _table(model: Any, data: SeriesData, split: Any, inputs: Any, targets: Any, index: Any) -> pd.DataFrame:
+def _table(model: Any, data: SeriesData, split: SeriesSplit, batch: Batch) -> pd.DataFrame:
     horizon, count = data.spec.target_shape
-    predicted = model.predict(inputs).float().cpu().numpy()
+    index = batch.index
+    predicted = model.predict(batch.inputs).float().cpu().numpy()
     per_window = horizon * count
     columns: dict[str, Any] = {}
-    names = split.series_names(index)
-    if len(set(split.series_names(np.arange(len(split))[:: max(1, len(split) // 1000)]))) > 1:
-        columns["series"] = np.repeat(names, per_window)
+    # Windows are in order of series: there are several where the last window is of another one than the first.
+    if len(set(split.series_names(np.array([0, len(split) - 1])))) > 1:
+        columns["series"] = np.repeat(split.series_names(index), per_window)
     columns["origin"] = np.repeat(split.origin_dates(index), per_window)
     columns["date"] = np.repeat(split.target_dates(index).ravel(), count)
     columns["step"] = np.tile(np.repeat(np.arange(1, horizon + 1), count), len(index))
     columns["target"] = np.tile(np.asarray(data.spec.target_names), len(index) * horizon)
     if data.spec.task == "direction":
-        columns["up"] = targets.cpu().numpy().ravel().astype(int)
+        columns["up"] = batch.targets.cpu().numpy().ravel().astype(int)
         columns["probability"] = predicted.ravel()
         return pd.DataFrame(columns)
     columns["actual"] = split.actual(index).ravel()
-    columns["forecast"] = split.to_units(index, predicted).ravel()
+    columns["forecast"] = in_units(data, split, batch, predicted).ravel()
     naive = split.persistence(index)
     if naive is not None:
         columns["naive"] = naive.ravel()

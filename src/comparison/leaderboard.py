@@ -45,8 +45,8 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     Returns:
         columns ``rank``, ``model``, ``seeds``, the test metrics, ``<metric>_std`` (spread over seeds, where there are
-        several), ``best_validation_loss``, ``parameters``, ``seconds`` (training time, mean). ``attrs["ranked_by"]``
-        names what decides.
+        several), ``best_validation_loss``, ``parameters``, ``seconds`` (training time, mean). ``attrs`` has
+        ``ranked_by``, the metric that decides, and ``task``.
 
     Raises:
         UserError: if runs were tested on different windows, which cannot be compared.
@@ -66,7 +66,7 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows).sort_values(order.metric, ascending=order.lower_is_better, kind="stable")
     table.insert(0, "rank", range(1, len(table) + 1))
     table = table.reset_index(drop=True)
-    table.attrs["ranked_by"] = _HEADINGS.get(order.metric, order.metric)
+    table.attrs |= {"ranked_by": _HEADINGS.get(order.metric, order.metric), "task": first["task"]}
     return table
 
 
@@ -100,7 +100,7 @@ def leaderboard_text(table: pd.DataFrame, width: int) -> str:
             continue
         spread = table.get(f"{name}_std")
         shown[_HEADINGS.get(name, name.replace("_", " "))] = [
-            _cell(name, value) + (f" ±{spread[row]:.2g}" if spread is not None and spread[row] == spread[row] else "")
+            _cell(name, value) + ("" if spread is None else _spread(name, spread[row]))
             for row, value in enumerate(table[name])
         ]
     while len(shown.columns) > 3:
@@ -134,6 +134,13 @@ def _cell(name: str, value: float) -> str:
     return f"{value:.1f}" if name == "seconds" else f"{value:#.4g}"
 
 
+def _spread(name: str, value: float) -> str:
+    """The spread in the unit of the cell before it; nothing for a single seed."""
+    if value != value:
+        return ""
+    return f" ±{100 * value if name in _PERCENT else value:.2g}"
+
+
 def _aligned(table: pd.DataFrame) -> list[str]:
     """Lines of equal length: the first two columns to the left, numbers to the right."""
     columns = []
@@ -145,19 +152,24 @@ def _aligned(table: pd.DataFrame) -> list[str]:
 
 
 def verdict(table: pd.DataFrame) -> str:
-    """One sentence: what beats persistence, if anything does."""
+    """One or two sentences: which models beat the naive forecast, if any does."""
     if table.empty:
         return "No run was completed, so there is nothing to compare."
-    skills = table[["model", "skill_vs_naive"]].dropna()
-    if skills.empty:
+    rivals = table[table["model"] != NAIVE]
+    if rivals["skill_vs_naive"].isna().all():
         return f"Best: {table['model'][0]}. There is no persistence forecast to compare with on this data."
-    # A rounding error above zero is not skill.
-    better = skills[(skills["skill_vs_naive"] > 1e-6) & (skills["model"] != NAIVE)]
+    direction = table.attrs["task"] == "direction"
+    naive = "the share of ups in the training part" if direction else "naive persistence"
+    better = rivals[rivals["skill_vs_naive"] > 1e-6]  # a rounding error above zero is not skill
     if better.empty:
-        return "No model beats naive persistence on the test part. On prices, that is the usual outcome."
-    best = better.sort_values("skill_vs_naive").iloc[-1]
-    count = f"{len(better)} of {(skills['model'] != NAIVE).sum()} models beat"
-    return (
-        f"{count} naive persistence on the test part; most of all {best['model']}, "
-        f"with a squared error {100 * best['skill_vs_naive']:.2f} % smaller."
+        return f"No model beats {naive} on the test part. On prices, that is the usual outcome."
+    best = better.iloc[0]
+    verb = "beats" if len(better) == 1 else "beat"
+    score = "Brier score" if direction else "squared error"
+    sentence = (
+        f"{len(better)} of {len(rivals)} models {verb} {naive} on the test part; the best of them is {best['model']}, "
+        f"with a {score} {100 * best['skill_vs_naive']:.2f} % smaller."
     )
+    if best.get("skill_vs_naive_std", 0.0) >= best["skill_vs_naive"]:
+        sentence += " That is no more than the spread between its seeds."
+    return sentence

@@ -38,9 +38,19 @@ class TreeEnsemble(nn.Module):
         self.register_buffer("right", torch.arange(nodes).repeat(trees, 1))
         self.register_buffer("value", torch.zeros(trees, nodes, dtype=torch.float64))
 
+    def reset(self, start: float) -> None:
+        """Forget all trees: every row gets ``start``."""
+        nodes = torch.arange(self.left.shape[1], device=self.left.device)
+        self.start.fill_(start)
+        self.feature.zero_()
+        self.threshold.fill_(torch.inf)
+        self.left.copy_(nodes)
+        self.right.copy_(nodes)
+        self.value.zero_()
+
     def copy_from(self, booster: Any) -> None:
         """Take over the trees of a fitted scikit-learn histogram booster (one output, no missing values)."""
-        self.start.fill_(float(np.asarray(booster._baseline_prediction).ravel()[0]))
+        self.reset(float(np.asarray(booster._baseline_prediction).ravel()[0]))
         for number, (predictor,) in enumerate(booster._predictors):
             nodes = predictor.nodes
             inner = torch.from_numpy(~nodes["is_leaf"].astype(bool))

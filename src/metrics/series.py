@@ -69,7 +69,8 @@ class ForecastScores:
         if count == 0:
             return {}
         per_target = self.squared.sum(0)
-        varied = self.deviations > 0
+        # A constant series leaves deviations of rounding errors, against which nothing can be measured.
+        varied = self.deviations > self.count * (64 * np.finfo(np.float64).eps * np.abs(self.mean)) ** 2
         up = self.up.sum() / count
         return {
             "mse_scaled": float(self.scaled_squared.sum() / count),
@@ -107,8 +108,9 @@ class DirectionScores:
             up_share: share of ups in the training part, ``[targets]``: what a forecaster without a model would say.
         """
         called, happened = (probability > 0.5).astype(int), up.astype(int)
+        probability, up = probability.astype(np.float64), up.astype(np.float64)
         np.add.at(self.confusion, (happened.ravel(), called.ravel()), 1)
-        bounded = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
+        bounded = np.clip(probability, 1e-7, 1 - 1e-7)
         self.log_loss -= float((up * np.log(bounded) + (1 - up) * np.log(1 - bounded)).sum())
         self.brier += float(((probability - up) ** 2).sum())
         self.naive_brier += float(((up_share - up) ** 2).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from abc import ABC
 from collections.abc import Sequence
@@ -164,7 +165,7 @@ class BaseModel(nn.Module, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         # A writer holds threads and an open file: copies and pickles of a model go on without one.
-        return {**self.__dict__, "_writer": SilentWriter(), "_logged": {}}
+        return {**super().__getstate__(), "_writer": SilentWriter(), "_logged": {}}
 
     def fit(
         self,
@@ -223,13 +224,20 @@ class BaseModel(nn.Module, ABC):
         """Build the model that ``save`` (or a training run, as ``checkpoints/best.pt``) wrote.
 
         Raises:
-            UserError: if the file is damaged, of a newer format, or holds another class of model.
+            UserError: if the file is damaged, of a newer format, holds another class of model, or one that was not
+                made by ``create_model`` and so can be loaded by its own class only.
         """
         from ..training.checkpoint import read_checkpoint
         from . import create_model
 
         content = read_checkpoint(Path(path))
-        model = create_model(content["name"], DataSpec.from_dict(content["spec"]), content["config"])
+        spec = DataSpec.from_dict(content["spec"])
+        if content["name"]:
+            model = create_model(content["name"], spec, content["config"])
+        elif cls is BaseModel or inspect.isabstract(cls):
+            raise UserError(f"{path} holds a model without a registered name; call load on the model's own class")
+        else:
+            model = cls(spec, cls.Config.from_dict(content["config"]))
         model.load_state_dict(content["model"])
         if not isinstance(model, cls):
             raise UserError(f"{path} holds a {content['name']}, which is not a {cls.__name__}")

@@ -7,6 +7,7 @@ and the continuation is turned back into returns. The last two are fitted by sci
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from ..registry import register_model
 from .base_model import BaseModel
 
 MOST_ROWS = 50_000
+CERTAIN = 10.0  # the logit to answer where training has seen one direction only
 
 
 class Baseline(BaseModel):
@@ -171,6 +173,17 @@ class FittedBaseline(Baseline):
                 break
         return torch.cat(inputs)[:most], torch.cat(targets)[:most]
 
+    def fit_directly(self, data: DataModule, seed: int) -> None:
+        """Fit on the CPU, where scikit-learn works, wherever the model is."""
+        device = self.device
+        self.cpu()
+        self.fit_on_cpu(data, seed)
+        self.to(device)
+
+    @abstractmethod
+    def fit_on_cpu(self, data: DataModule, seed: int) -> None:
+        """Fit; the model and what ``training_windows`` gives are on the CPU."""
+
 
 @register_model("baseline:ridge")
 class Ridge(FittedBaseline):
@@ -210,7 +223,7 @@ class Ridge(FittedBaseline):
             forecast = forecast.view(-1, horizon, targets)
         return forecast if self.spec.task == "direction" else forecast + base[:, None]
 
-    def fit_directly(self, data: DataModule, seed: int) -> None:
+    def fit_on_cpu(self, data: DataModule, seed: int) -> None:
         """Fit on the training part, the penalty chosen by the loss on the validation part."""
         penalties = (1.0, 10.0, 100.0, 1000.0, 10000.0, 100000.0)
         rows = max(1, MOST_ROWS // (len(self.spec.target_names) if self.independent else 1))
@@ -244,6 +257,8 @@ class Ridge(FittedBaseline):
         else:
             columns = [_logistic(read, wanted[:, column], penalty) for column in range(wanted.shape[1])]
             weight, bias = np.stack([c[0] for c in columns]), np.array([c[1] for c in columns])
+        # In rows, as a loaded model has them: another layout of the same numbers rounds differently.
+        weight = np.ascontiguousarray(weight)
         return torch.from_numpy(weight).to(self.weight), torch.from_numpy(bias).to(self.bias)
 
 
@@ -252,7 +267,7 @@ def _logistic(read: np.ndarray, wanted: np.ndarray, penalty: float) -> tuple[np.
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(wanted)) < 2:
-        return np.zeros(read.shape[1]), 10.0 if wanted[0] > 0 else -10.0
+        return np.zeros(read.shape[1]), CERTAIN if wanted[0] > 0 else -CERTAIN
     fitted = LogisticRegression(C=1 / penalty, max_iter=500).fit(read, wanted)
     return fitted.coef_[0], float(fitted.intercept_[0])
 
@@ -271,7 +286,7 @@ class Boosting(FittedBaseline):
 
         lags: int = tunable(24, low=4, high=96, log=True, minimum=1, help="newest steps of the window that are read")
         trees: int = tunable(100, low=20, high=500, log=True, minimum=1, help="trees at most")
-        max_depth: int = tunable(5, low=2, high=10, minimum=1, help="depth of each tree")
+        max_depth: int = tunable(5, low=2, high=8, minimum=1, maximum=8, help="depth of each tree")
         learning_rate: float = tunable(0.05, low=0.01, high=0.3, log=True, above=0.0, help="weight of each tree")
 
     config: Config
@@ -279,7 +294,7 @@ class Boosting(FittedBaseline):
     def __init__(self, spec: DataSpec, config: Config) -> None:
         super().__init__(spec, config)
         self.lags = min(config.lags, spec.input_shape[0])
-        self.ensemble = TreeEnsemble(config.trees, 2 ** (min(config.max_depth, 8) + 1) - 1, config.max_depth)
+        self.ensemble = TreeEnsemble(config.trees, 2 ** (config.max_depth + 1) - 1, config.max_depth)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[batch, time, features]`` -> ``[batch, horizon, targets]``."""
@@ -296,14 +311,14 @@ class Boosting(FittedBaseline):
         forecast = forecast.to(inputs.dtype)
         return forecast if self.spec.task == "direction" else forecast + base[:, None]
 
-    def fit_directly(self, data: DataModule, seed: int) -> None:
+    def fit_on_cpu(self, data: DataModule, seed: int) -> None:
         """Fit on a sample of (window, target, step) triples, stopped early on one of the validation part."""
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         kind = HistGradientBoostingRegressor if self.spec.task == "forecast" else HistGradientBoostingClassifier
         booster = kind(
             max_iter=self.config.trees,
-            max_depth=min(self.config.max_depth, 8),
+            max_depth=self.config.max_depth,
             max_leaf_nodes=None,
             learning_rate=self.config.learning_rate,
             early_stopping=True,
@@ -312,6 +327,7 @@ class Boosting(FittedBaseline):
         )
         read, wanted = self._sample(data, "train", seed)
         if self.spec.task == "direction" and len(np.unique(wanted)) < 2:
+            self.ensemble.reset(CERTAIN if wanted[0] > 0 else -CERTAIN)
             return
         test_read, test_wanted = self._sample(data, "validation", seed)
         booster.fit(read, wanted, X_val=test_read, y_val=test_wanted)

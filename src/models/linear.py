@@ -16,7 +16,7 @@ from ..data.base import DataSpec
 from ..options import tunable
 from ..registry import register_model
 from .base_model import BaseModel
-from .sequence_model import window_normalisation
+from .sequence_model import WindowConfig, window_normalisation
 
 
 class LinearModel(BaseModel):
@@ -25,24 +25,11 @@ class LinearModel(BaseModel):
     Where the targets' history is not among the inputs, the map reads all channels instead.
     """
 
-    @dataclass(frozen=True)
-    class Config(BaseModel.Config):
-        """Options of the linear models."""
-
-        normalisation: str = tunable(
-            "none",
-            search=("revin", "last", "none"),
-            choices=("auto", "revin", "last", "none"),
-            help="of each window: auto = revin for levels, none otherwise",
-        )
-        loss: str = tunable(
-            "mse", search=("mse", "mae", "huber"), choices=("mse", "mae", "huber"), help="what training minimises"
-        )
-
-    config: Config
+    Config = WindowConfig
+    config: WindowConfig
     read_channels: Tensor
 
-    def __init__(self, spec: DataSpec, config: Config) -> None:
+    def __init__(self, spec: DataSpec, config: WindowConfig) -> None:
         super().__init__(spec, config)
         self.own_history = spec.target_channels is not None
         self.normaliser = window_normalisation(spec, config.normalisation, self.own_history)
@@ -80,7 +67,7 @@ class NLinear(LinearModel):
     For returns, whose last value says nothing about their level, use ``normalisation=none``.
     """
 
-    def __init__(self, spec: DataSpec, config: LinearModel.Config) -> None:
+    def __init__(self, spec: DataSpec, config: WindowConfig) -> None:
         super().__init__(spec, config)
         self.linear = self.linear_map()
 
@@ -96,12 +83,12 @@ class NLinear(LinearModel):
         return self.apply_map(self.linear, window)
 
 
-@register_model("linear:dlinear")
+@register_model("linear:dlinear", normalisation="none")
 class DLinear(LinearModel):
     """The window is split into a moving average and the rest, each with a linear map of its own."""
 
     @dataclass(frozen=True)
-    class Config(LinearModel.Config):
+    class Config(WindowConfig):
         """Options of DLinear."""
 
         moving_average: int = tunable(25, search=(5, 13, 25, 49), minimum=1, help="steps averaged for the trend")

@@ -19,6 +19,21 @@ from ..options import tunable
 from .base_model import BaseModel
 
 
+@dataclass(frozen=True)
+class WindowConfig(BaseModel.Config):
+    """Options of every model that normalises its windows and chooses its loss."""
+
+    normalisation: str = tunable(
+        "auto",
+        search=("revin", "last", "none"),
+        choices=("auto", "revin", "last", "none"),
+        help="of each window: auto = revin for levels, none otherwise",
+    )
+    loss: str = tunable(
+        "mse", search=("mse", "mae", "huber"), choices=("mse", "mae", "huber"), help="what training minimises"
+    )
+
+
 class SequenceModel(BaseModel):
     """Base of recurrent, convolutional and attention models over series.
 
@@ -30,7 +45,7 @@ class SequenceModel(BaseModel):
     """
 
     @dataclass(frozen=True)
-    class Config(BaseModel.Config):
+    class Config(WindowConfig):
         """Options that every sequence family has."""
 
         hidden_size: int = tunable(64, low=16, high=512, log=True, minimum=1, help="width of the hidden state")
@@ -43,15 +58,6 @@ class SequenceModel(BaseModel):
             help="read all channels together, or forecast each target channel from its own history",
         )
         patch: int = tunable(1, search=(1, 4, 8, 16, 24), minimum=1, help="time steps per token")
-        normalisation: str = tunable(
-            "auto",
-            search=("revin", "last", "none"),
-            choices=("auto", "revin", "last", "none"),
-            help="of each window: auto = revin for levels, none otherwise",
-        )
-        loss: str = tunable(
-            "mse", search=("mse", "mae", "huber"), choices=("mse", "mae", "huber"), help="what training minimises"
-        )
 
     config: Config
     encoded_size: int

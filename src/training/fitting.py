@@ -59,18 +59,18 @@ def fit(
     own_writer = writer is None
     if writer is None:
         writer = open_writer(tensorboard_log_dir, checkpoint, resume=resume)
-    model.set_writer(writer)
-    seed_everything(config.seed)
-    state = build_state(model, data, config, device)
-    if checkpoint is not None:
-        state.load_state_dict(checkpoint)
-    if config.compile:
-        model.compile()
     best = Checkpoints(folder, writer) if folder is not None else BestInMemory()
     watching: list[Observer] = [MetricTable(folder)] if folder is not None else []
     # The checkpoint comes last: it covers the epoch's events and knows whether somebody has stopped the run.
     watching += [EventLogger(writer), *model.monitors(), *observers, EarlyStopping(config.patience), best]
     try:
+        model.set_writer(writer)
+        seed_everything(config.seed)
+        state = build_state(model, data, config, device)
+        if checkpoint is not None:
+            state.load_state_dict(checkpoint)
+        if config.compile:
+            model.compile()
         result = train(state, watching) if model.uses_gradients else _fit_directly(state, watching)
         best.restore_best(model)
         return result

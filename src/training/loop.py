@@ -383,7 +383,8 @@ def _own_metrics(state: TrainingState) -> dict[str, float]:
 
 
 def _fail(state: TrainingState, batch: Batch, number: int) -> None:
-    where = describe_origin(state.model, batch)
+    with autocast(state.config, state.device):
+        where = describe_origin(state.model, batch)
     error = TrainingError(
         f"loss or gradient is not finite at epoch {state.progress.epoch}, step {number}: {where}; "
         "try a lower --lr or look at the data"

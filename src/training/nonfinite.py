@@ -11,9 +11,10 @@ from ..data.base import Batch
 
 
 def describe_origin(model: Any, batch: Batch) -> str:
-    """One clause that names the first place of trouble: the data, a weight, a layer's output or a gradient.
+    """One clause that names the first place of trouble: the data, a weight, a layer's output, the loss or a gradient.
 
-    Computes the batch once more, forwards, watching every layer; weights, gradients and random state stay untouched.
+    Computes the batch once more, forwards and backwards, watching every layer; weights, their gradients and the random
+    state stay untouched.
     """
     for name, tensor in (("inputs", batch.inputs), ("targets", batch.targets)):
         if not _finite(tensor):
@@ -21,21 +22,20 @@ def describe_origin(model: Any, batch: Batch) -> str:
     for name, parameter in model.named_parameters():
         if not _finite(parameter):
             return f"the weights {name} are not finite"
-    layer = _first_layer(model, batch)
-    if layer is not None:
-        return f"it begins in the output of layer {layer}"
-    # The backward pass runs from the last layer to the first, so the last one affected is where it began.
-    affected = [
-        n for n, parameter in model.named_parameters() if parameter.grad is not None and not _finite(parameter.grad)
-    ]
-    if affected:
-        return f"outputs are finite, the gradient of {affected[-1]} is not"
-    return "layer outputs are finite, the loss is not"
+    with torch.random.fork_rng(), torch.enable_grad():
+        layer, loss = _watched_loss(model, batch)
+        if layer is not None:
+            return f"it begins in the output of layer {layer}"
+        if not _finite(loss):
+            return "layer outputs are finite, the loss is not"
+        parameter_name = _last_bad_gradient(model, loss)
+    if parameter_name is not None:
+        return f"outputs are finite, the gradient of {parameter_name} is not"
+    return "it did not happen again when the batch was computed once more"
 
 
-@torch.no_grad()
-def _first_layer(model: nn.Module, batch: Batch) -> str | None:
-    """Name of the first layer without children whose output is not finite."""
+def _watched_loss(model: nn.Module, batch: Batch) -> tuple[str | None, Tensor]:
+    """Name of the first layer without children whose output is not finite, and the loss."""
     found: list[str] = []
 
     def watch(name: str) -> Any:
@@ -51,12 +51,19 @@ def _first_layer(model: nn.Module, batch: Batch) -> str | None:
         if name and not any(module.children())
     ]
     try:
-        with torch.random.fork_rng():
-            model.losses(batch)  # type: ignore[operator]
+        loss = model.losses(batch)["loss"]  # type: ignore[operator]
     finally:
         for handle in handles:
             handle.remove()
-    return found[0] if found else None
+    return found[0] if found else None, loss
+
+
+def _last_bad_gradient(model: nn.Module, loss: Tensor) -> str | None:
+    """The backward pass runs from the last layer to the first, so the last parameter affected is where it began."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(loss, [parameter for _, parameter in named], allow_unused=True)
+    bad = [name for (name, _), gradient in zip(named, gradients, strict=True) if not _finite(gradient)]
+    return bad[-1] if bad else None
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -67,5 +74,5 @@ def _tensors(value: Any) -> list[Tensor]:
     return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
-def _finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all()) if tensor.is_floating_point() else True
+def _finite(tensor: Tensor | None) -> bool:
+    return tensor is None or not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())

@@ -1,0 +1,123 @@
+"""The dashboard in a real browser: every tab that is promised shows what it should, several models side by side."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ("lstm:attention", "gru:residual", "tcn:basic", "transformer:basic", "linear:dlinear", "baseline:naive")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--window-size=1500,1100",
+)
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a TensorBoard on a small training of six models, two seeds each."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    train = [sys.executable, str(ROOT / "train_models.py"), "--models", *MODELS, "--tensorboard", "--name", "here"]
+    train += ["--epochs", "2", "--window", "16", "--seeds", "2", "--output", str(folder)]
+    subprocess.run(train, check=True, capture_output=True)
+    view = [sys.executable, str(ROOT / "view_tensorboard.py"), "--logdir", str(folder), "--port", "6300", "--no-open"]
+    server = subprocess.Popen(view, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    printed = ""
+    while not (address := re.search(r"http://\S+", printed)):
+        line = server.stdout.readline()
+        assert line, printed
+        printed += line
+    yield address[0].rstrip(",")
+    server.terminate()
+    server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (binary and driver):
+        pytest.skip("Chromium and its driver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, *QUIET):
+        options.add_argument(flag)
+    chromium = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chromium
+    chromium.quit()
+
+
+def page_text(browser: Any) -> str:
+    """All text on the page, shadow roots included (TensorBoard is built of web components)."""
+    script = """
+        const texts = [];
+        const walk = node => {
+            if (node.nodeType === Node.TEXT_NODE) texts.push(node.textContent);
+            if (['SCRIPT', 'STYLE'].includes(node.nodeName)) return;
+            if (node.shadowRoot) walk(node.shadowRoot);
+            for (const child of node.childNodes) walk(child);
+        };
+        walk(document.body);
+        return texts.join(' ');
+    """
+    return " ".join(browser.execute_script(script).split())
+
+
+def open_tab(browser: Any, dashboard: str, tab: str, shows: Callable[[str], bool]) -> str:
+    """Open a tab and wait until it shows what is expected; its text."""
+    browser.get(f"{dashboard}#{tab}")
+    browser.refresh()
+    text = ""
+    for _ in range(60):
+        text = page_text(browser)
+        if shows(text):
+            break
+        time.sleep(0.5)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("tab", "words"),
+    [
+        ("timeseries", ["here/lstm_attention/seed_0", "here/baseline_naive", "Best_Val_Loss"]),
+        ("scalars", ["Best_Val_Loss", "Gradient/norm", "Learning_Rate", "Loss"]),
+        ("custom_scalars", ["Training and validation loss", "Gradient/norm"]),
+        ("histograms", ["Gradients/attention.score.weight", "Gradients/blocks.0.first.weight"]),
+        ("graphs", ["Main Graph", "Graph type", "here/"]),
+        ("images", ["Forecast/validation", "Forecast/test"]),
+        ("text", ["Model/summary", "trainable"]),
+        ("hparams", ["lstm:attention", "gru:residual", "best/val_loss", "hidden_size"]),
+    ],
+)
+def test_every_tab_shows_what_it_should(browser: Any, dashboard: str, tab: str, words: list[str]) -> None:
+    text = open_tab(browser, dashboard, tab, lambda text: all(word in text for word in words))
+    assert [word for word in words if word not in text] == []
+    assert "No dashboards are active" not in text
+
+
+def test_the_hparams_tab_averages_the_seeds_and_has_no_stray_runs(browser: Any, dashboard: str) -> None:
+    text = open_tab(browser, dashboard, "hparams", lambda text: text.count("2 Sessions") >= 1 or "gru:residual" in text)
+    assert all(text.count(f"{model} here") == 1 for model in MODELS), text
+
+
+def test_no_chart_of_the_loss_is_empty(browser: Any, dashboard: str) -> None:
+    text = open_tab(browser, dashboard, "custom_scalars", lambda text: "Matches (" in text)
+    counts = [int(count) for count in re.findall(r"Matches \((\d+)\)", text)]
+    assert counts[0] == 2 * (2 * (len(MODELS) - 1) + 1)  # both losses, two seeds of every network, one baseline

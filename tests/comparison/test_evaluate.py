@@ -1,0 +1,139 @@
+"""Every window once, and a table from which the results can be computed again."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from src.comparison import evaluate as module
+from src.comparison.evaluate import evaluate, predictions_csv
+from src.data.options import DataOptions
+from src.data.series import load_data
+
+
+def read(text):
+    return pd.read_csv(io.StringIO(text))
+
+
+class Counting:
+    """Forecasts like the model inside and keeps what it was shown."""
+
+    def __init__(self, model):
+        self.model, self.seen = model, []
+
+    def predict(self, inputs):
+        self.seen.append(inputs)
+        return self.model.predict(inputs)
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("task", ["forecast", "direction"])
+def test_every_window_once(part, task, make_data, make_model, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_SIZE", 7)
+    data = make_data(300, 211, horizon=3, task=task)
+    counting = Counting(make_model("linear:dlinear", data))
+    evaluate(counting, data, part)
+    split = getattr(data, part)
+    seen = torch.cat(counting.seen)
+    assert len(split) % 7
+    assert torch.equal(seen, split.select(range(len(split))).inputs)
+
+
+@pytest.mark.parametrize("transform", ["level", "return", "log-return"])
+@pytest.mark.parametrize("target", ["a", "b,a"])
+def test_batch_size_does_not_matter(transform, target, make_data, make_model, monkeypatch):
+    data = make_data(horizon=3, transform=transform, target=target)
+    model = make_model("linear:dlinear", data)
+    whole, whole_steps = evaluate(model, data, "test")
+    monkeypatch.setattr(module, "BATCH_SIZE", 5)
+    parts, part_steps = evaluate(model, data, "test")
+    assert parts == pytest.approx(whole, rel=1e-6)
+    assert part_steps == {name: pytest.approx(values, rel=1e-6) for name, values in whole_steps.items()}
+    assert all(len(values) == 3 for values in whole_steps.values())
+
+
+@pytest.mark.parametrize("transform", ["level", "return", "log-return"])
+def test_table_gives_the_results_again(transform, make_data, make_model):
+    data = make_data(horizon=3, transform=transform)
+    model = make_model("linear:dlinear", data)
+    results, _ = evaluate(model, data, "test")
+    table = read(predictions_csv(model, data))
+    error, naive_error = table["forecast"] - table["actual"], table["naive"] - table["actual"]
+    assert (error**2).mean() ** 0.5 == pytest.approx(results["rmse"], rel=1e-6)
+    assert error.abs().mean() == pytest.approx(results["mae"], rel=1e-6)
+    assert 1 - (error**2).mean() / (naive_error**2).mean() == pytest.approx(results["skill_vs_naive"], rel=1e-5)
+    right = (table["forecast"] > table["naive"]) == (table["actual"] > table["naive"])
+    assert right.mean() == pytest.approx(results["direction_accuracy"])
+    assert len(table) == 3 * len(data.test)
+    assert list(table["step"][:4]) == [1, 2, 3, 1]
+
+
+def test_direction_table_gives_the_results_again(make_data, make_model):
+    data = make_data(horizon=2, task="direction", target="b,a")
+    model = make_model("linear:dlinear", data)
+    results, steps = evaluate(model, data, "test")
+    table = read(predictions_csv(model, data))
+    assert steps == {}
+    assert list(table.columns) == ["origin", "date", "step", "target", "up", "probability"]
+    assert ((table["probability"] > 0.5) == table["up"]).mean() == pytest.approx(results["accuracy"])
+    share = table["target"].map(dict(zip(data.spec.target_names, data.spec.up_share, strict=True)))
+    brier, naive = ((guess - table["up"]) ** 2 for guess in (table["probability"], share))
+    assert 1 - brier.sum() / naive.sum() == pytest.approx(results["skill_vs_naive"], rel=1e-5)
+
+
+def test_rows_say_what_they_are(make_data, make_model):
+    """Series, dates, step and target belong to the value beside them."""
+    data = make_data(300, 211, horizon=3, target="b,a", transform="return")
+    table = read(predictions_csv(make_model("baseline:naive", data), data))
+    assert list(table.columns) == ["series", "origin", "date", "step", "target", "actual", "forecast", "naive"]
+    assert set(table["series"]) == {"s0", "s1"}
+    ahead = (pd.to_datetime(table["date"]) - pd.to_datetime(table["origin"])).dt.days
+    assert (ahead == table["step"]).all()
+    for number, count in enumerate((300, 211)):
+        steps = np.random.default_rng(number).normal(0, 0.02, (count, 2))
+        prices = pd.DataFrame(50 * np.exp(np.cumsum(steps, 0)), columns=["a", "b"])
+        prices.index = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(count), "D")
+        rows = table[table["series"] == f"s{number}"]
+        for column, date in (("actual", "date"), ("naive", "origin")):
+            expected = [prices.loc[day, name] for day, name in zip(rows[date], rows["target"], strict=True)]
+            np.testing.assert_allclose(rows[column], expected, rtol=1e-7)
+
+
+def test_a_short_second_series_is_named(make_data, make_model):
+    """The column of names depends on all windows, not on a sample of them."""
+    data = make_data(20_007, 14, horizon=1)
+    names = data.test.series_names(np.arange(len(data.test)))
+    assert names.count("s1") == 2 < 3000 <= names.count("s0")
+    assert names[::3].count("s1") == 0
+    table = read(predictions_csv(make_model("baseline:naive", data), data))
+    assert table["series"].tolist() == names
+
+
+@pytest.mark.parametrize("most", [1, 50, 100, 131, 10**6])
+def test_long_parts_are_thinned_evenly(most, make_data, make_model, monkeypatch):
+    """Above the limit whole windows are left out at equal distances; at the limit none."""
+    monkeypatch.setattr(module, "MOST_PREDICTION_ROWS", most)
+    monkeypatch.setattr(module, "BATCH_SIZE", 10)
+    data = make_data(horizon=3)
+    model = make_model("linear:dlinear", data)
+    total = 3 * len(data.test)
+    table = read(predictions_csv(model, data))
+    assert len(table) <= max(most, 3)
+    assert (table.groupby("origin").size() == 3).all()
+    origins = pd.to_datetime(table["origin"].unique())
+    distances = np.diff(origins).astype("timedelta64[D]").astype(int)
+    every = -(-total // most)
+    assert set(distances) <= {every}
+    assert len(origins) == -(-len(data.test) // every)
+
+
+def test_targets_without_history(make_model):
+    """The adding problem has no last value, so no persistence and no skill."""
+    data = load_data(DataOptions(data="sample:adding", window=8))
+    model = make_model("linear:dlinear", data)
+    results, _ = evaluate(model, data, "test")
+    assert results["skill_vs_naive"] is None
+    assert results["rmse"] > 0
+    assert "naive" not in read(predictions_csv(model, data)).columns
