@@ -25,5 +25,5 @@ class TrainingError(Exception):
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """A sentence that names the closest known word (" Did you mean 'lstm:basic'?"), or an empty string."""
     by_lower_case = {word.lower(): word for word in known}
-    matches = difflib.get_close_matches(given.lower(), list(by_lower_case), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(given.lower(), list(by_lower_case), n=1, cutoff=0.6)
     return f" Did you mean '{by_lower_case[matches[0]]}'?" if matches else ""

@@ -9,7 +9,7 @@ Example(hidden_size=128)
 >>> Example(hidden_size=0)
 Traceback (most recent call last):
 ...
-src.errors.OptionError: hidden_size must be at least 1, but got 0
+src.errors.OptionError: hidden_size must be at least 1, but got 0; the default is 64
 """
 
 from __future__ import annotations
@@ -193,20 +193,26 @@ def _coerce(name: str, value: Any, annotation: Any) -> Any:
 
 
 def _check_bounds(field: dataclasses.Field[Any], value: Any) -> None:
-    rules = field.metadata
-    choices = rules.get("choices")
+    choices = field.metadata.get("choices")
     if choices is not None and value not in choices:
         allowed = ", ".join(map(str, choices))
         hint = did_you_mean(str(value), map(str, choices))
         raise OptionError(f"{field.name} must be one of {allowed}, but got '{value}'.{hint}".rstrip("."))
-    if isinstance(value, float) and not math.isfinite(value):
-        raise OptionError(f"{field.name} must be a finite number, but got {value}")
+    rule = _broken_rule(field.metadata, value)
+    if rule:
+        hint = "" if field.default in (None, dataclasses.MISSING) else f"; the default is {field.default}"
+        raise OptionError(f"{field.name} must be {rule}, but got {value}{hint}")
+
+
+def _broken_rule(rules: Mapping[str, Any], value: Any) -> str | None:
+    """What the value ought to be, if it is not."""
     minimum, above, maximum = rules.get("minimum"), rules.get("above"), rules.get("maximum")
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
     if minimum is not None and maximum is not None and not minimum <= value <= maximum:
-        raise OptionError(f"{field.name} must be between {minimum} and {maximum}, but got {value}")
+        return f"between {minimum} and {maximum}"
     if minimum is not None and value < minimum:
-        raise OptionError(f"{field.name} must be at least {minimum}, but got {value}")
+        return f"at least {minimum}"
     if above is not None and not value > above:
-        raise OptionError(f"{field.name} must be greater than {above}, but got {value}")
-    if maximum is not None and value > maximum:
-        raise OptionError(f"{field.name} must be at most {maximum}, but got {value}")
+        return f"greater than {above}"
+    return f"at most {maximum}" if maximum is not None and value > maximum else None

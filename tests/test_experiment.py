@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from src.data.series import load_data
 from src.errors import UserError
 from src.models.base_model import BaseModel
 from src.plan import RunPlan, Selection, plan_runs
-from src.tracking.run_folder import create_root, read_json, write_atomically, write_json
+from src.tracking.run_folder import create_root, only_command_on, read_json, write_atomically, write_json
 from src.training.config import TrainingConfig
 from src.training.observers import EpochProgress
 
+ROOT = Path(__file__).resolve().parent.parent
 TRAINING = TrainingConfig(epochs=2, device="cpu", epoch_fraction=0.1, seed=4)
 
 
@@ -127,3 +130,19 @@ def test_a_folder_is_made_anew_and_a_taken_name_refused(tmp_path: Path) -> None:
     assert create_root(tmp_path, "mine") == tmp_path / "mine"
     with pytest.raises(UserError, match=r"the run folder must be new, but .*mine exists; use another --name"):
         create_root(tmp_path, "mine")
+
+
+def test_only_one_command_trains_in_a_folder_and_a_killed_one_leaves_it_free(tmp_path: Path) -> None:
+    holder = "import sys, time; from pathlib import Path; from src.tracking.run_folder import only_command_on\n"
+    holder += f"with only_command_on(Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", holder], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="only one command may train in a run folder"), only_command_on(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with only_command_on(tmp_path):
+        pass

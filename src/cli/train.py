@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +18,9 @@ from ..errors import OptionError, UserError
 from ..training.config import TrainingConfig
 from .common import VariadicCommand, new_app
 from .parameters import given, number_parser, with_parameters
+from .train_output import print_data, print_models, print_plans, print_where_to_look, show_results
 
 if TYPE_CHECKING:
-    from ..data.series import SeriesData
     from ..plan import RunPlan, Selection
 
 app = new_app()
@@ -158,7 +157,7 @@ def start_runs(
     parse_jobs(jobs)
     from ..experiment import cached_data
     from ..plan import plan_runs, write_plan
-    from ..tracking.run_folder import create_root
+    from ..tracking.run_folder import create_root, only_command_on
     from ..training.device import select_device
 
     select_device(training.device)
@@ -169,9 +168,10 @@ def start_runs(
         print_plans(plans)
         return 0
     root = create_root(output, name)
-    write_plan(root, plans, sys.argv)
-    print(f"writing to {root}", flush=True)
-    return carry_out(root, plans, plans, jobs, debug=debug)
+    with only_command_on(root):
+        write_plan(root, plans, sys.argv)
+        print(f"writing to {root}", flush=True)
+        return carry_out(root, plans, plans, jobs, debug=debug)
 
 
 def check_resume(values: Mapping[str, Any], **others: Any) -> None:
@@ -195,6 +195,7 @@ def resume_runs(root: Path, changes: Mapping[str, Any], jobs: str, dry_run: bool
     parse_jobs(jobs)
     from ..experiment import prepare_resume
     from ..plan import read_plan, write_plan
+    from ..tracking.run_folder import only_command_on
 
     plans = read_plan(root)
     plans, unfinished = prepare_resume(root, plans, changes)
@@ -205,10 +206,11 @@ def resume_runs(root: Path, changes: Mapping[str, Any], jobs: str, dry_run: bool
     if dry_run:
         print_plans(unfinished)
         return 0
-    if changes:
-        write_plan(root, plans, sys.argv)
-    print(f"resuming {len(unfinished)} of {len(plans)} runs in {root}", flush=True)
-    return carry_out(root, plans, unfinished, jobs, resume=True, debug=debug)
+    with only_command_on(root):
+        if changes:
+            write_plan(root, plans, sys.argv)
+        print(f"resuming {len(unfinished)} of {len(plans)} runs in {root}", flush=True)
+        return carry_out(root, plans, unfinished, jobs, resume=True, debug=debug)
 
 
 def carry_out(
@@ -244,7 +246,7 @@ def carry_out(
     except KeyboardInterrupt:
         printer.close()
         print(f"\nstopped; go on with: python train_models.py --resume {shlex.quote(str(root))}", file=sys.stderr)
-        raise
+        raise SystemExit(130) from None
     printer.close()
     show_results(root, plans)
     failed = [outcome for outcome in outcomes if outcome.status != "done"]
@@ -311,81 +313,3 @@ def worker_environment(plan: RunPlan) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": threads,
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-
-
-# --- what the user sees -----------------------------------------------------------------------------------------------
-
-
-def terminal_width() -> int:
-    """Columns of the terminal, at least 60."""
-    return max(60, shutil.get_terminal_size((120, 24)).columns)
-
-
-def print_data(data: SeriesData, left_out: Sequence[str]) -> None:
-    """Say which data are used and how."""
-    spec = data.spec
-    print(f"data: {data.options.data}")
-    for message in data.messages:
-        print(f"  {message}")
-    windows = f"{len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test"
-    print(f"  windows of {spec.input_shape[0]} rows x {spec.input_shape[1]} features: {windows}")
-    for sentence in left_out:
-        print(sentence)
-
-
-def print_plans(plans: Sequence[RunPlan]) -> None:
-    """Show what would be trained."""
-    print(f"would train {len(plans)} runs:")
-    width = max(len(plan.folder) for plan in plans)
-    for plan in plans:
-        options = ", ".join(f"{key}={value}" for key, value in plan.options.items())
-        print(f"  {plan.folder:<{width}}  {options}")
-
-
-def print_models(names: Sequence[str], plugins: Sequence[str]) -> None:
-    """Show all models, or the options of those named."""
-    from .. import registry
-    from ..models import load_all
-
-    load_all(plugins)
-    chosen = registry.resolve(names) or [known.name for known in registry.entries()]
-    width = max(map(len, chosen))
-    for name in chosen:
-        known = registry.entry(name)
-        print(f"{name:<{width}}  {known.summary}")
-        if names:
-            print_options(known)
-    if not names:
-        print("\nOptions of a model: python train_models.py --list --models NAME")
-
-
-def print_options(known: Any) -> None:
-    """Show the options of a model, with the values of this variant."""
-    import dataclasses
-
-    config = known.model_class.Config(**known.presets)
-    for field in dataclasses.fields(config):
-        print(f"    --set {field.name}={getattr(config, field.name)}  {field.metadata['help']}")
-
-
-def show_results(root: Path, plans: Sequence[RunPlan]) -> None:
-    """Print the leaderboard and the verdict, and write ``leaderboard.csv``."""
-    from ..comparison.leaderboard import leaderboard_text, verdict
-    from ..experiment import write_leaderboard
-
-    table = write_leaderboard(root, plans)
-    if table.empty:
-        return
-    print(f"\nTest part, best first (ranked by {table.attrs['ranked_by']}):")
-    print(leaderboard_text(table, terminal_width()))
-    print(f"\n{verdict(table)}")
-    print(f"Results: {root}")
-
-
-def print_where_to_look(root: Path, plans: Sequence[RunPlan]) -> None:
-    """Say how to see the curves."""
-    if any(plan.tensorboard for plan in plans):
-        default = "" if root.parent == Path("runs") else f" --logdir {shlex.quote(str(root.parent))}"
-        print(f"Dashboard: python view_tensorboard.py{default}")
-    else:
-        print("No dashboard was written; add --tensorboard for one.")

@@ -62,7 +62,7 @@ def load_plugin(path: str) -> None:
         module_spec.loader.exec_module(module)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"--plugin {path} fails on import: {type(error).__name__}: {error}") from error
     if len(registry.entries()) == before:

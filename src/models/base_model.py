@@ -186,10 +186,12 @@ class BaseModel(nn.Module, ABC):
             run_dir: folder for ``metrics.csv`` and ``checkpoints/``; by default ``tensorboard_log_dir``. With
                 neither, nothing is written.
             observers: further observers, called after the built-in ones.
-            resume: go on from ``run_dir``'s last checkpoint, to the same bits as without the interruption.
+            resume: go on from ``run_dir``'s last checkpoint, to the same bits as without the interruption; from the
+                start if there is none.
 
         Raises:
-            UserError: if a value is not finite, or there is nothing to resume from that fits.
+            TrainingError: if a loss or gradient is not finite.
+            UserError: if a folder cannot be made or the device is not there.
         """
         from ..training.fitting import fit
 

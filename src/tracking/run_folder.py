@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import UserError
 
@@ -18,6 +20,7 @@ METRICS_FILE = "metrics.csv"
 PREDICTIONS_FILE = "predictions.csv"
 LEADERBOARD_FILE = "leaderboard.csv"
 LOG_FILE = "train.log"
+LOCK_FILE = ".lock"
 CHECKPOINT_FOLDER = "checkpoints"
 
 
@@ -53,6 +56,40 @@ def create_root(output: Path, name: str | None) -> Path:
         else:
             return root
     raise UserError(f"no free run folder like {output / base}; use --name")
+
+
+@contextlib.contextmanager
+def only_command_on(root: Path) -> Iterator[None]:
+    """Hold the folder for this process while it trains; the lock ends with the process, however that ends.
+
+    Raises:
+        UserError: if another process is training in the folder.
+    """
+    lock = root / LOCK_FILE
+    with open(lock, "a+b") as file:
+        try:
+            _lock(file)
+        except OSError:
+            raise UserError(
+                f"only one command may train in a run folder at a time, but another one is in {root}; wait for it"
+            ) from None
+        try:
+            yield
+        finally:
+            if sys.platform != "win32":  # where a file that is open cannot be deleted
+                lock.unlink(missing_ok=True)
+
+
+def _lock(file: BinaryIO) -> None:
+    """Lock without waiting; OSError if somebody else holds the lock."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:

@@ -50,6 +50,7 @@ def fit(
     """
     config = config or TrainingConfig()
     device = select_device(config.device)
+    threads = torch.get_num_threads()
     prepare_process(config)
     place = run_dir or tensorboard_log_dir
     folder = Path(place) if place else None
@@ -80,6 +81,7 @@ def fit(
     finally:
         writer.flush()
         model.set_writer(SilentWriter())
+        torch.set_num_threads(threads)
         if own_writer:
             writer.close()
 
