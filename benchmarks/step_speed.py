@@ -69,6 +69,7 @@ def plain_network(model: str, dropout: float):
             self.embedding = nn.Linear(FEATURES, WIDTH)
             self.positions = nn.Parameter(torch.randn(WINDOW, WIDTH) * 0.02)
             layer = nn.TransformerEncoderLayer(WIDTH, 4, 128, dropout, "gelu", batch_first=True, norm_first=True)
+            layer.self_attn.dropout = 0.0  # as in ours: attention weights are not dropped
             self.encoder = nn.TransformerEncoder(layer, 2, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
             self.head = nn.Linear(WIDTH, 1)
 

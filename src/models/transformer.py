@@ -35,7 +35,7 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.attention_norm: nn.Module = nn.LayerNorm(size)
-        self.attention = MultiHeadAttention(size, heads, dropout)
+        self.attention = MultiHeadAttention(size, heads)
         self.mlp_norm: nn.Module = nn.LayerNorm(size)
         self.expand = nn.Linear(size, feed_forward)
         self.contract = nn.Linear(feed_forward, size)

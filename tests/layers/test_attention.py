@@ -9,7 +9,7 @@ from src.layers.attention import MultiHeadAttention, attention_weights
 
 def make(size=8, heads=2):
     torch.manual_seed(0)
-    ours = MultiHeadAttention(size, heads, 0.0).double()
+    ours = MultiHeadAttention(size, heads).double()
     theirs = nn.MultiheadAttention(size, heads, batch_first=True).double()
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
