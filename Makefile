@@ -20,6 +20,7 @@ docs: $(VENV)/installed
 	$(BIN)/python -m src.tracking.tags > docs/metrics.md
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'trainboard needs Python 3.11 or newer; use make PYTHON=python3.12')"
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python requirements.txt

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import typer
@@ -50,6 +54,15 @@ def fail(message: str) -> NoReturn:
     """Print ``error: <message>`` as one line on stderr and end with exit code 2."""
     print("error:", " ".join(message.split()), file=sys.stderr)
     sys.exit(2)
+
+
+def python_command() -> str:
+    """What to type for this very Python: ``python`` where that is the one found, else its path from here."""
+    found = shutil.which("python")
+    if found is not None and os.path.abspath(found) == os.path.abspath(sys.executable):
+        return "python"
+    path = Path(sys.executable)
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def _describe_usage_error(error: TyperException) -> str:

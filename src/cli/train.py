@@ -16,7 +16,7 @@ import typer
 from ..data.options import DataOptions
 from ..errors import OptionError, UserError
 from ..training.config import TrainingConfig
-from .common import VariadicCommand, new_app
+from .common import VariadicCommand, new_app, python_command
 from .parameters import given, number_parser, with_parameters
 from .train_output import print_data, print_models, print_plans, print_where_to_look, show_results
 
@@ -245,7 +245,7 @@ def carry_out(
             )
     except KeyboardInterrupt:
         printer.close()
-        print(f"\nstopped; go on with: python train_models.py --resume {shlex.quote(str(root))}", file=sys.stderr)
+        print(f"\nstopped; go on with: {resume_command(root)}", file=sys.stderr)
         raise SystemExit(130) from None
     printer.close()
     show_results(root, plans)
@@ -256,9 +256,14 @@ def carry_out(
             print(f"  {outcome.key}: {outcome.error}")
             if debug and outcome.traceback:
                 print(outcome.traceback)
-        print(f"The others are complete. Try again with: python train_models.py --resume {shlex.quote(str(root))}")
+        print(f"The others are complete. Try again with: {resume_command(root)}")
     print_where_to_look(root, plans)
     return 1 if failed else 0
+
+
+def resume_command(root: Path) -> str:
+    """What to type to go on with a run folder."""
+    return f"{python_command()} train_models.py --resume {shlex.quote(str(root))}"
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .common import python_command
+
 if TYPE_CHECKING:
     from ..data.series import SeriesData
     from ..plan import RunPlan
@@ -53,7 +55,7 @@ def print_models(names: Sequence[str], plugins: Sequence[str]) -> None:
         if names:
             print_options(known)
     if not names:
-        print("\nOptions of a model: python train_models.py --list --models NAME")
+        print(f"\nOptions of a model: {python_command()} train_models.py --list --models NAME")
 
 
 def print_options(known: Any) -> None:
@@ -83,6 +85,6 @@ def print_where_to_look(root: Path, plans: Sequence[RunPlan]) -> None:
     """Say how to see the curves."""
     if any(plan.tensorboard for plan in plans):
         default = "" if root.parent == Path("runs") else f" --logdir {shlex.quote(str(root.parent))}"
-        print(f"Dashboard: python view_tensorboard.py{default}")
+        print(f"Dashboard: {python_command()} view_tensorboard.py{default}")
     else:
         print("No dashboard was written; add --tensorboard for one.")

@@ -13,7 +13,6 @@ from ..tracking.event_writer import EventWriter, SilentWriter
 from ..tracking.figures import forecast_figure, horizon_figure, probability_figure
 from ..training.loop import EpochReport, Observer, TrainingState
 
-EPOCHS_BETWEEN = 10
 NEWEST = 120
 
 
@@ -35,7 +34,7 @@ class ForecastFigures(Observer):
 
     def on_epoch_end(self, report: EpochReport) -> None:
         """Draw, if it is time to."""
-        if report.epoch % EPOCHS_BETWEEN == 0 or report.epoch == report.epochs - 1:
+        if report.epoch % tags.HISTOGRAM_INTERVAL == 0 or report.epoch == report.epochs - 1:
             title = f"{self.model.name}, validation part, epoch {report.epoch}"
             self.writer.add_figure(
                 tags.FORECAST_IMAGE,

@@ -44,7 +44,7 @@ NONFINITE_COUNT = "health/nonfinite_count"
 
 TEST_PREFIX = "test/"
 HISTOGRAM_INTERVAL = 10
-"""Epochs from one histogram to the next."""
+"""Epochs from one histogram, and one figure of forecasts, to the next."""
 
 Direction = Literal["lower", "higher", "none"]
 Axis = Literal["epoch", "step"]

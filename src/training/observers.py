@@ -17,8 +17,6 @@ from ..tracking.run_folder import CHECKPOINT_FOLDER, METRICS_FILE, write_atomica
 from .checkpoint import read_checkpoint, write_checkpoint, write_with_previous
 from .loop import EpochReport, Observer, TrainingState
 
-HISTOGRAM_EPOCHS = 10
-
 
 class MetricTable(Observer):
     """Keeps ``metrics.csv``: one row an epoch, written whole and atomically every time.
@@ -80,10 +78,16 @@ class EventLogger(Observer):
             values |= {tags.LEARNING_RATE: report.learning_rate, tags.GRADIENT_NORM: report.gradient_norm}
         if report.is_best:
             values[tags.BEST_VALIDATION_LOSS] = report.best
-        values |= {f"Loss/train_{name}": value for name, value in report.train.items() if name != "loss"}
-        values |= {f"Loss/validation_{name}": value for name, value in report.validation.items() if name != "loss"}
+        values |= {
+            tags.LOSS_TRAIN_PART.format(part=name): value for name, value in report.train.items() if name != "loss"
+        }
+        values |= {
+            tags.LOSS_VALIDATION_PART.format(part=name): value
+            for name, value in report.validation.items()
+            if name != "loss"
+        }
         self.writer.add_values(values | report.logged, report.epoch)
-        if report.epoch % HISTOGRAM_EPOCHS == 0 and report.gradient_norm is not None:
+        if report.epoch % tags.HISTOGRAM_INTERVAL == 0 and report.gradient_norm is not None:
             self._histograms(report)
         self.writer.flush()
 
