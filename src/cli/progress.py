@@ -38,7 +38,7 @@ class ProgressPrinter:
     def epoch(self, key: str, progress: EpochProgress) -> None:
         """An epoch of run ``key`` has ended."""
         self.started.setdefault(key, time.monotonic() - progress.seconds)
-        losses = f"train {progress.train_loss:.4g} val {progress.validation_loss:.4g} best {progress.best:.4g}"
+        losses = f"val {progress.validation_loss:.4g} best {progress.best:.4g} train {progress.train_loss:.4g}"
         if self.live:
             bar = self.bars.get(key) or self._open(key, progress)
             bar.n = progress.epoch + 1
@@ -59,7 +59,7 @@ class ProgressPrinter:
             leave=False,
             file=self.stream,
             dynamic_ncols=True,
-            bar_format="{desc} {bar:12} {n_fmt}/{total_fmt} [{elapsed}<{remaining}] {postfix}",
+            bar_format="{desc} {bar:12} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
         )
         return self.bars[key]
 
@@ -87,6 +87,8 @@ class ProgressPrinter:
 
     def _line(self, text: str) -> None:
         if self.live:
+            if not self.bars:
+                self.stream.write("\r")  # the last bar leaves the cursor at the end of its emptied line
             tqdm.write(text, file=self.stream)
         else:
             print(text, file=self.stream, flush=True)
