@@ -127,6 +127,6 @@ def test_a_log_file_gets_whole_lines_and_few_of_them(capsys: pytest.CaptureFixtu
     printer.ended(outcome("long:basic", status="cancelled", result=None, error=None))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert "a:basic     epoch 5/20  train 0.1235 val 1.235e+04 best 0.0001235" in lines[0]
+    assert "a:basic     epoch 5/20  val 1.235e+04 best 0.0001235 train 0.1235" in lines[0]
     assert lines[1] == "[1/2] a:basic     best val loss 0.5 at epoch 3, 20 epochs, 1.2 s"
     assert lines[2] == "[2/2] long:basic  cancelled:"
