@@ -21,7 +21,6 @@ import torch
 
 from . import registry
 from .comparison.evaluate import evaluate, predictions_csv
-from .comparison.forecast_figures import ForecastFigures, draw_forecasts
 from .comparison.leaderboard import leaderboard, leaderboard_csv, ranking
 from .data.options import DataOptions
 from .data.series import SeriesData, load_data
@@ -178,6 +177,8 @@ class _Run:
                 self._start_session(writer)
             observers: list[Observer] = [ProgressReporter(self._reporter(report))]
             if self.plan.tensorboard:
+                from .comparison.forecast_figures import ForecastFigures  # matplotlib, which others need not wait for
+
                 observers.insert(0, ForecastFigures(self.data, writer))
             result = fit(
                 self.model,
@@ -242,6 +243,8 @@ class _Run:
         values = {tags.TEST_PREFIX + name: value for name, value in test.items() if value is not None}
         writer.add_values({tags.BEST_VALUE: result.best, **values}, epoch)
         if self.plan.tensorboard:
+            from .comparison.forecast_figures import draw_forecasts
+
             figure = draw_forecasts(self.model, self.data, "test", f"{self.plan.model}, test part, best epoch {epoch}")
             writer.add_figure(tags.FORECAST_TEST_IMAGE, figure, epoch, close=False)
         fingerprint = self.data.fingerprint()

@@ -8,6 +8,7 @@ paid once. A worker that dies takes only its own task with it. What goes through
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import queue
 import signal
@@ -26,6 +27,8 @@ from .errors import OptionError, UserError
 
 GRACE_SECONDS = 10.0  # what workers that were asked to stop may take to save their work
 ORPHAN_SECONDS = 5.0  # the same when the parent died: nobody is left who would end them
+
+_PRELOAD = -1  # in place of a task's number: import the named module
 
 TaskFunction = Callable[[Any, Callable[[Any], None]], Any]
 _spawn = get_context("spawn")
@@ -67,6 +70,7 @@ def run_all(
     on_report: Callable[[str, Any], None] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
     environment: Mapping[str, str] | None = None,
+    standby: StandbyWorkers | None = None,
 ) -> list[Outcome]:
     """Call ``function(payload, report)`` for every task and return the outcomes in the order of the tasks.
 
@@ -80,6 +84,7 @@ def run_all(
         on_outcome: called in this thread as soon as a task has ended.
         environment: variables in force in the workers before they import anything (thread counts, allocator); unused
             with one job, where it would come too late.
+        standby: workers that were started beforehand and are used first; unused with one job.
 
     Raises:
         OptionError: if ``jobs`` is below 1.
@@ -90,12 +95,36 @@ def run_all(
     on_report = on_report or (lambda key, value: None)
     on_outcome = on_outcome or (lambda outcome: None)
     if jobs > 1:
-        return _Pool(function, tasks, on_report, on_outcome, environment or {}).run(jobs)
+        return _Pool(function, tasks, on_report, on_outcome, environment or {}, standby).run(jobs)
     outcomes = []
     for task in tasks:
         outcomes.append(_execute(function, task, lambda value, key=task.key: on_report(key, value)))  # type: ignore[misc]
         on_outcome(outcomes[-1])
     return outcomes
+
+
+class StandbyWorkers:
+    """Workers that start and import while the caller is still preparing tasks, so that nobody waits for imports.
+
+    A context manager around the preparation and ``run_all(..., standby=...)``; ends what is left of them.
+
+    Args:
+        count: how many; fewer than two start none, since one job needs no worker.
+        module: what they import at once, by its full name.
+        environment: as in ``run_all``.
+    """
+
+    def __init__(self, count: int, module: str, environment: Mapping[str, str]) -> None:
+        self.workers = [_Worker(environment) for _ in range(count if count > 1 else 0)]
+        for worker in self.workers:
+            worker.send(bytes(ForkingPickler.dumps((_PRELOAD, module, b""))))
+
+    def __enter__(self) -> StandbyWorkers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for worker in self.workers:
+            worker.kill()
 
 
 def _execute(function: TaskFunction, task: Task, report: Callable[[Any], None]) -> Outcome:
@@ -146,6 +175,10 @@ class _Server:
 
     def _work(self, message: bytes) -> None:
         index, key, call = ForkingPickler.loads(message)
+        if index == _PRELOAD:
+            with contextlib.suppress(Exception):  # the task that needs the module will say what is wrong with it
+                importlib.import_module(key)
+            return
 
         def report(value: Any) -> None:
             self._send(index, value, is_outcome=False)
@@ -255,8 +288,10 @@ class _Pool:
         on_report: Callable[[str, Any], None],
         on_outcome: Callable[[Outcome], None],
         environment: Mapping[str, str],
+        standby: StandbyWorkers | None,
     ) -> None:
         self.function, self.tasks, self.environment = function, list(tasks), environment
+        self.idle = standby.workers if standby is not None else []
         self.on_report, self.on_outcome = on_report, on_outcome
         self.waiting = deque(range(len(self.tasks)))
         self.outcomes: dict[int, Outcome] = {}
@@ -267,7 +302,7 @@ class _Pool:
         try:
             while self.waiting or self.busy:
                 while self.waiting and len(self.busy) < jobs:
-                    self.busy.append(_Worker(self.environment))
+                    self.busy.append(self.idle.pop() if self.idle else _Worker(self.environment))
                     self._hand_out(self.busy[-1])
                 # The timeout is for workers whose own child processes keep the pipe open after their death.
                 connection.wait([worker.pipe for worker in self.busy], timeout=1.0)
@@ -331,7 +366,10 @@ class _Pool:
         self.on_outcome(outcome)
 
     def _stop(self) -> None:
-        """End all workers; those still at work (only after an exception) may save first."""
+        """End all workers; those still at work (only after an exception) may save first.
+
+        Retired ones have nothing left to save, and waiting for their interpreters to tidy up would take a second.
+        """
         listening = [worker for worker in self.busy if not worker.mid_message]
         try:
             for worker in self.busy:
@@ -347,7 +385,7 @@ class _Pool:
                 worker.kill()
 
     def _alive(self) -> list[_Worker]:
-        return [worker for worker in self.busy + self.retired if worker.process.is_alive()]
+        return [worker for worker in self.busy if worker.process.is_alive()]
 
     def _drain(self, worker: _Worker) -> bool:
         """Pass on what a stopping worker still says, so that it never waits for room in the pipe."""

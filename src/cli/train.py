@@ -21,10 +21,12 @@ from .parameters import given, number_parser, with_parameters
 from .train_output import print_data, print_models, print_plans, print_where_to_look, show_results
 
 if TYPE_CHECKING:
+    from ..fanout import StandbyWorkers
     from ..plan import RunPlan, Selection
 
 app = new_app()
 
+EXPERIMENT = f"{__package__.rpartition('.')[0]}.experiment"  # ``src`` in a checkout, ``trainboard`` in a wheel
 RESUME_MAY_CHANGE = ("epochs", "patience")
 
 
@@ -155,23 +157,27 @@ def start_runs(
 ) -> int:
     """Check everything, make the run folder and train. Returns the exit code."""
     parse_jobs(jobs)
-    from ..experiment import cached_data
-    from ..plan import plan_runs, write_plan
-    from ..tracking.run_folder import create_root, only_command_on
-    from ..training.device import select_device
+    from ..fanout import StandbyWorkers
 
-    select_device(training.device)
-    data = cached_data(data_options)
-    plans, left_out = plan_runs(selection, data, training)
-    print_data(data, left_out)
-    if dry_run:
-        print_plans(plans)
-        return 0
-    root = create_root(output, name)
-    with only_command_on(root):
-        write_plan(root, plans, sys.argv)
-        print(f"writing to {root}", flush=True)
-        return carry_out(root, plans, plans, jobs, debug=debug)
+    workers = 1 if dry_run else likely_jobs(selection, training, jobs)
+    with StandbyWorkers(workers, EXPERIMENT, worker_environment(training)) as standby:
+        from ..experiment import cached_data
+        from ..plan import plan_runs, write_plan
+        from ..tracking.run_folder import create_root, only_command_on
+        from ..training.device import select_device
+
+        select_device(training.device)
+        data = cached_data(data_options)
+        plans, left_out = plan_runs(selection, data, training)
+        print_data(data, left_out)
+        if dry_run:
+            print_plans(plans)
+            return 0
+        root = create_root(output, name)
+        with only_command_on(root):
+            write_plan(root, plans, sys.argv)
+            print(f"writing to {root}", flush=True)
+            return carry_out(root, plans, plans, jobs, standby=standby, debug=debug)
 
 
 def check_resume(values: Mapping[str, Any], **others: Any) -> None:
@@ -219,6 +225,7 @@ def carry_out(
     wanted: Sequence[RunPlan],
     jobs: str,
     *,
+    standby: StandbyWorkers | None = None,
     resume: bool = False,
     debug: bool = False,
 ) -> int:
@@ -238,10 +245,11 @@ def carry_out(
             outcomes = run_all(
                 run,
                 tasks,
-                jobs=min(job_count(jobs, wanted), len(tasks)),
+                jobs=min(job_count(jobs, wanted[0].training), len(tasks)),
                 on_report=printer.epoch,
                 on_outcome=printer.ended,
-                environment=worker_environment(wanted[0]),
+                environment=worker_environment(wanted[0].training),
+                standby=standby,
             )
     except KeyboardInterrupt:
         printer.close()
@@ -294,24 +302,44 @@ def parse_jobs(jobs: str) -> int | None:
     return int(jobs)
 
 
-def job_count(jobs: str, plans: Sequence[RunPlan]) -> int:
+def job_count(jobs: str, training: TrainingConfig) -> int:
     """How many models to train at the same time: with ``auto`` one per GPU, or as many as the CPU has cores for."""
-    from ..training.device import select_device
-
     number = parse_jobs(jobs)
     if number is not None:
         return number
-    if select_device(plans[0].training.device).type != "cpu":
+    if not is_surely_cpu(training.device):
         import torch
 
-        return max(1, torch.cuda.device_count()) if plans[0].training.device in ("auto", "cuda") else 1
+        from ..training.device import select_device
+
+        if select_device(training.device).type == "cpu":
+            return cpu_job_count(training)
+        return max(1, torch.cuda.device_count()) if training.device in ("auto", "cuda") else 1
+    return cpu_job_count(training)
+
+
+def cpu_job_count(training: TrainingConfig) -> int:
+    """One model per core, or per as many cores as a model may use threads."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // plans[0].training.threads)
+    return max(1, cores // training.threads)
 
 
-def worker_environment(plan: RunPlan) -> dict[str, str]:
+def is_surely_cpu(device: str) -> bool:
+    """Whether training will be on the CPU, told without importing torch so that workers can start at once."""
+    no_gpu = sys.platform == "linux" and not any(Path(driver).exists() for driver in ("/dev/nvidiactl", "/dev/kfd"))
+    return device == "cpu" or (device == "auto" and no_gpu)
+
+
+def likely_jobs(selection: Selection, training: TrainingConfig, jobs: str) -> int:
+    """How many workers will be needed, as far as can be told before the names are resolved."""
+    wildcards = not selection.models or any(set(name) & set("*?[") for name in selection.models)
+    runs = len(selection.models) * selection.seeds
+    return job_count(jobs, training) if wildcards else min(job_count(jobs, training), runs)
+
+
+def worker_environment(training: TrainingConfig) -> dict[str, str]:
     """What workers need before torch loads: threads of several processes that spin would fight for the same cores."""
-    threads = str(plan.training.threads)
+    threads = str(training.threads)
     return {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

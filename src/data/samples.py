@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -66,9 +68,12 @@ def load_sample(name: str, *, window: int, seed: int) -> Sample:
 
 def _goog(window: int, seed: int) -> Sample:
     """Daily prices of Google, 2004-08-19 to 2008-10-14 (1,047 trading days), from matplotlib's own sample data."""
-    from matplotlib.cbook import get_sample_data
-
-    rows = np.asarray(get_sample_data("goog.npz")["price_data"])  # type: ignore[index]  # typed as a file
+    # Found without importing matplotlib, which would take longer than all the rest of reading.
+    package = importlib.util.find_spec("matplotlib")
+    if package is None or not package.submodule_search_locations:
+        raise DataError("sample:goog comes with matplotlib, which is not installed; pip install -r requirements.txt")
+    with np.load(Path(package.submodule_search_locations[0], "mpl-data", "sample_data", "goog.npz")) as file:
+        rows = file["price_data"]
     fields = ("open", "high", "low", "close", "volume", "adj_close")
     columns = {field.replace("adj_", "adj ").title(): rows[field].astype(np.float64) for field in fields}
     return Sample(stack_tables([Table(rows["date"].astype("datetime64[ns]"), columns, "goog")]), period=5)

@@ -49,7 +49,8 @@ def prepare_process(config: TrainingConfig) -> None:
     # Needed before CUDA starts; harmless where there is none.
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(config.deterministic)
+    if config.deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(config.deterministic)  # imports the compiler: close to a second
     torch.backends.cudnn.benchmark = not config.deterministic
 
 
