@@ -1,6 +1,6 @@
 """How much faster ``--jobs auto`` trains all neural models than ``--jobs 1``, one thread per model on both sides.
 
-    python benchmarks/fan_out.py [--pairs 3] [--epochs 10]
+    python benchmarks/fan_out.py [--pairs 3] [--epochs 30]
 
 Whole commands are timed, start-up and evaluation included, in the order A B A B; medians are compared.
 """
@@ -33,7 +33,7 @@ def seconds(jobs: str, epochs: int) -> float:
 
 def main(
     pairs: Annotated[int, typer.Option(help="measurements of each side")] = 3,
-    epochs: Annotated[int, typer.Option(help="epochs of every model")] = 10,
+    epochs: Annotated[int, typer.Option(help="epochs of every model, without early stopping")] = 30,
 ) -> None:
     """Print both medians and the ratio."""
     times: dict[str, list[float]] = {"1": [], "auto": []}
