@@ -130,7 +130,7 @@ def our_model_and_data(model: str, steps: int, dropout: float):
     import torch
 
     from src import DataOptions, SeriesData, create_model
-    from src.data.readers import Table
+    from src.data.tables import Table
 
     rows = WINDOW + BATCH * steps + 2 * (WINDOW + 1)
     values = np.random.default_rng(0).standard_normal((rows, FEATURES))

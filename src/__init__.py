@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .data.loading import load_data
     from .data.options import DataOptions
-    from .data.series import SeriesData, load_data
+    from .data.series import SeriesData
     from .errors import DataError, OptionError, TrainingError, UserError
     from .layers.attention import attention_weights
     from .models import create_model
     from .models.base_model import BaseModel
     from .models.sequence_model import SequenceModel
     from .options import Options, option, tunable
+    from .prediction import forecast, load_model, load_run
     from .registry import register_model
     from .tracking.event_writer import EventWriter
     from .training.config import TrainingConfig
@@ -39,7 +41,10 @@ _HOMES = {
     "UserError": ".errors",
     "attention_weights": ".layers.attention",
     "create_model": ".models",
-    "load_data": ".data.series",
+    "forecast": ".prediction",
+    "load_data": ".data.loading",
+    "load_model": ".prediction",
+    "load_run": ".prediction",
     "option": ".options",
     "register_model": ".registry",
     "tunable": ".options",
@@ -60,7 +65,10 @@ __all__ = [
     "UserError",
     "attention_weights",
     "create_model",
+    "forecast",
     "load_data",
+    "load_model",
+    "load_run",
     "option",
     "register_model",
     "tunable",

@@ -8,22 +8,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib.metadata
 import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from . import registry
 from .comparison.evaluate import evaluate, predictions_csv
 from .comparison.leaderboard import leaderboard, leaderboard_csv, ranking
+from .data.loading import load_data
 from .data.options import DataOptions
-from .data.series import SeriesData, load_data
+from .data.scaling import Scaler
+from .data.series import SeriesData
 from .errors import TrainingError, UserError
 from .models import create_model, load_all, load_plugin
 from .plan import RunPlan
@@ -35,6 +37,7 @@ from .tracking.run_folder import (
     LOG_FILE,
     PREDICTIONS_FILE,
     RESULTS_FILE,
+    only_command_on,
     read_json,
     remove_leftovers,
     write_atomically,
@@ -42,9 +45,12 @@ from .tracking.run_folder import (
 )
 from .training.config import TrainingConfig
 from .training.device import prepare_process, seed_everything
-from .training.fitting import fit, latest_checkpoint, open_writer
+from .training.fitting import check_same_data, fit, latest_checkpoint, open_writer
 from .training.loop import Observer, TrainingResult
 from .training.observers import EpochProgress, ProgressReporter, check_writable
+from .training.run_log import RunLog
+
+LOCK_SECONDS = 10.0  # longer than a worker outlives its command
 
 
 def run_status(folder: Path) -> str:
@@ -82,12 +88,27 @@ def _goes_on(folder: Path, training: TrainingConfig) -> bool:
     return 0 < done["epochs"] < training.epochs and waited < training.patience
 
 
+def data_to_resume(root: Path, plans: Sequence[RunPlan]) -> SeriesData:
+    """The data of a folder's runs.
+
+    Raises:
+        UserError: if they have changed since a run of the folder began, be it complete or not.
+    """
+    data = cached_data(plans[0].data)
+    for plan in plans:
+        file = root / plan.folder / CONFIG_FILE
+        if file.is_file():
+            check_same_data(read_json(file).get("fingerprint", {}), data.fingerprint())
+    return data
+
+
 def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> dict[str, Any]:
     """Carry out one planned run; what ``fanout.run_all`` calls, in this process or in a worker.
 
     Args:
-        payload: ``root`` (folder of the command), ``plan`` (``RunPlan.to_dict``), ``resume``, and ``place`` (the
-            run's number, which decides its GPU where there are several).
+        payload: ``root`` (folder of the command), ``plan`` (``RunPlan.to_dict``), ``resume``, ``place`` (the run's
+            number, which decides its GPU where there are several), and, if it is known already, ``scaler``
+            (``Scaler.to_dict``).
         report: receives an ``EpochProgress`` after every epoch.
 
     Returns:
@@ -100,60 +121,73 @@ def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> 
     root = Path(payload["root"])
     folder = root / plan.folder
     check_writable(folder)
-    remove_leftovers(folder)
-    prepare_process(plan.training)
-    for plugin in plan.plugins:
-        load_plugin(plugin)
-    resume = bool(payload.get("resume"))
-    log = RunLog(folder / LOG_FILE, fresh=not resume)
-    try:
-        return _Run(plan, root, cached_data(plan.data), log).carry_out(report, resume, payload.get("place", 0))
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        known = isinstance(error, UserError | TrainingError)
-        message = str(error) if known else f"{type(error).__name__}: {error}".removesuffix(": ")
-        log.line("interrupted" if stopped else f"failed: {message}")
-        if not (known or stopped):
-            log.line(traceback.format_exc())
-        with contextlib.suppress(OSError):
-            status = "interrupted" if stopped else "failed"
-            write_json(folder / RESULTS_FILE, {"model": plan.model, "status": status, "error": message})
-        raise
+    with _only_run_in(folder):
+        remove_leftovers(folder)
+        prepare_process(plan.training)
+        for plugin in plan.plugins:
+            load_plugin(plugin)
+        resume = bool(payload.get("resume"))
+        log = RunLog(folder / LOG_FILE, fresh=not resume)
+        try:
+            with log.warnings():
+                return _Run(plan, root, cached_data(plan.data, payload.get("scaler")), log).carry_out(
+                    report, resume, payload.get("place", 0)
+                )
+        except OSError as error:
+            reason = f"a file of the run cannot be written or read in {folder} ({error.strerror or error})"
+            failure = TrainingError(f"{reason}; mend that, then go on with --resume")
+            _record_failure(folder, plan, log, failure)
+            raise failure from error
+        except BaseException as error:
+            _record_failure(folder, plan, log, error)
+            raise
 
 
-@functools.lru_cache(maxsize=1)
-def cached_data(options: DataOptions) -> SeriesData:
-    """The data of the last options asked for, so that a process training several models reads them once."""
-    return load_data(options)
+def _record_failure(folder: Path, plan: RunPlan, log: RunLog, error: BaseException) -> None:
+    """Say in ``train.log`` and ``results.json`` how the run ended."""
+    stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+    known = isinstance(error, UserError | TrainingError)
+    kind = KeyboardInterrupt.__name__ if isinstance(error, KeyboardInterrupt) else type(error).__name__
+    message = str(error) if known else f"{kind}: {error}".removesuffix(": ")
+    log.line("interrupted" if stopped else f"failed: {message}")
+    if not (known or stopped):
+        log.line("".join(traceback.format_exception(error)))
+    with contextlib.suppress(OSError):
+        status = "interrupted" if stopped else "failed"
+        write_json(folder / RESULTS_FILE, {"model": plan.model, "status": status, "error": message})
 
 
-class RunLog:
-    """``train.log``: what happened when, line by line.
+@contextlib.contextmanager
+def _only_run_in(folder: Path) -> Iterator[None]:
+    """Hold the run's folder; a worker whose command was killed may need some seconds to leave it."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(only_command_on(folder))
+                break
+            except UserError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        yield
+
+
+_data: dict[DataOptions, SeriesData] = {}
+
+
+def cached_data(options: DataOptions, scaler: Mapping[str, Any] | None = None) -> SeriesData:
+    """The data of the last options asked for, so that a process training several models reads them once.
 
     Args:
-        path: the file.
-        fresh: begin anew rather than go on.
+        options: which data.
+        scaler: what another process fitted to them, which spares importing scikit-learn.
     """
-
-    def __init__(self, path: Path, fresh: bool) -> None:
-        self.path = path
-        if fresh:
-            path.unlink(missing_ok=True)
-
-    def line(self, text: str) -> None:
-        """Append a line with the time; a full disk is no reason to end a run."""
-        try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        except OSError:
-            pass
-
-    def epoch(self, progress: EpochProgress) -> None:
-        """Append an epoch's line."""
-        self.line(
-            f"epoch {progress.epoch} train {progress.train_loss:.6g} validation {progress.validation_loss:.6g}"
-            f"{' best' if progress.is_best else ''} ({progress.seconds:.2f} s)"
-        )
+    if options not in _data:
+        _data.clear()
+        data = load_data(options, scaler=Scaler.from_dict(dict(scaler)) if scaler else None)
+        _data.update({options: data, data.options: data})  # a plan holds the options with nothing left open
+    return _data[options]
 
 
 class _Run:
@@ -299,17 +333,8 @@ def known_hparams() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what results may depend on."""
-    import pandas
-    import sklearn
-
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "pandas": pandas.__version__,
-        "scikit-learn": sklearn.__version__,
-    }
+    libraries = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pandas", "scikit-learn")}
+    return {"python": platform.python_version(), "platform": platform.platform(), **libraries}
 
 
 @functools.lru_cache(maxsize=1)

@@ -8,58 +8,34 @@ paid once. A worker that dies takes only its own task with it. What goes through
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import queue
 import signal
 import sys
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing import connection, get_context
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, Literal
+from typing import Any
 
-from .errors import OptionError, UserError
+from .errors import OptionError
+from .fanout_worker import (
+    GARBAGE_THRESHOLD,
+    ORPHAN_SECONDS,
+    PRELOAD,
+    Outcome,
+    Task,
+    TaskFunction,
+    execute,
+    failure,
+    serve,
+)
 
-GRACE_SECONDS = 10.0  # what workers that were asked to stop may take to save their work
-ORPHAN_SECONDS = 5.0  # the same when the parent died: nobody is left who would end them
+__all__ = ["GARBAGE_THRESHOLD", "Outcome", "StandbyWorkers", "Task", "run_all"]
 
-_PRELOAD = -1  # in place of a task's number: import the named module
-
-TaskFunction = Callable[[Any, Callable[[Any], None]], Any]
+GRACE_SECONDS = 60.0  # what workers that were asked to stop may take to finish a step and save
 _spawn = get_context("spawn")
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run: ``key`` names it in reports and outcomes, ``payload`` is handed to the function."""
-
-    key: str
-    payload: Any
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a task ended.
-
-    Attributes:
-        status: ``done``; ``failed`` (it raised, or its worker died); ``cancelled`` (its worker was sent SIGTERM).
-        result: what the function returned, if done.
-        error: why it is not done, in one line.
-        traceback: the text of the traceback if the function raised.
-        exit_code: if the worker process died: its exit code, or minus the number of the signal that ended it.
-    """
-
-    key: str
-    status: Literal["done", "failed", "cancelled"]
-    result: Any = None
-    error: str | None = None
-    traceback: str | None = None
-    exit_code: int | None = None
 
 
 def run_all(
@@ -76,8 +52,8 @@ def run_all(
 
     Args:
         function: a module-level callable. Whatever it passes to ``report(value)`` reaches ``on_report``. When the run
-            is to stop, KeyboardInterrupt is raised inside it, once, so that it can save; it should not install
-            signal handlers of its own in a worker.
+            is to stop, KeyboardInterrupt is raised inside it, once, so that it can save. A handler of SIGTERM that it
+            puts in a worker must call the one before, which may raise; it may hold that KeyboardInterrupt back.
         tasks: handed out in this order; the next free worker takes the next one.
         jobs: 1 runs everything in this process; more is the largest number of worker processes.
         on_report: called in this thread with the task's key and the reported value.
@@ -98,7 +74,7 @@ def run_all(
         return _Pool(function, tasks, on_report, on_outcome, environment or {}, standby).run(jobs)
     outcomes = []
     for task in tasks:
-        outcomes.append(_execute(function, task, lambda value, key=task.key: on_report(key, value)))  # type: ignore[misc]
+        outcomes.append(execute(function, task, lambda value, key=task.key: on_report(key, value)))  # type: ignore[misc]
         on_outcome(outcomes[-1])
     return outcomes
 
@@ -117,7 +93,7 @@ class StandbyWorkers:
     def __init__(self, count: int, module: str, environment: Mapping[str, str]) -> None:
         self.workers = [_Worker(environment) for _ in range(count if count > 1 else 0)]
         for worker in self.workers:
-            worker.send(bytes(ForkingPickler.dumps((_PRELOAD, module, b""))))
+            worker.send(bytes(ForkingPickler.dumps((PRELOAD, module, b""))))
 
     def __enter__(self) -> StandbyWorkers:
         return self
@@ -127,127 +103,12 @@ class StandbyWorkers:
             worker.kill()
 
 
-def _execute(function: TaskFunction, task: Task, report: Callable[[Any], None]) -> Outcome:
-    try:
-        return Outcome(task.key, "done", function(task.payload, report))
-    except SystemExit as error:
-        return Outcome(task.key, "failed", error=f"the task ended itself with sys.exit({error.code!r})")
-    except Exception as error:
-        return _failure(task.key, error)
-
-
-def _failure(key: str, error: Exception) -> Outcome:
-    text = " ".join(str(error).split())
-    if not isinstance(error, UserError):
-        text = f"{type(error).__name__}: {text}".removesuffix(": ")
-    return Outcome(key, "failed", error=text, traceback="".join(traceback.format_exception(error)))
-
-
-# ---- in the worker process ----
-
-
-def _serve(pipe: connection.Connection) -> None:
-    _Server(pipe).run()
-
-
-class _Server:
-    """A worker: takes ``(index, function, task)`` from the pipe, sends back ``(index, report or Outcome)``.
-
-    A thread reads the pipe, so the worker notices at once when it shall stop or when the parent is gone, whatever the
-    task is doing. Unpickling, which imports modules, is left to the main thread.
-    """
-
-    def __init__(self, pipe: connection.Connection) -> None:
-        self.pipe = pipe
-        self.inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.send_lock = threading.Lock()
-        self.stopping = self.in_task = self.sending = False
-
-    def run(self) -> None:
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
-        if sys.platform != "win32":
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-        threading.Thread(target=self._read_pipe, daemon=True).start()
-        with contextlib.suppress(KeyboardInterrupt):
-            while (message := self.inbox.get()) is not None and not self.stopping:
-                self._work(message)
-
-    def _work(self, message: bytes) -> None:
-        index, key, call = ForkingPickler.loads(message)
-        if index == _PRELOAD:
-            with contextlib.suppress(Exception):  # the task that needs the module will say what is wrong with it
-                importlib.import_module(key)
-            return
-
-        def report(value: Any) -> None:
-            self._send(index, value, is_outcome=False)
-
-        try:
-            self.in_task = True
-            function, payload = ForkingPickler.loads(call)
-            outcome = _execute(function, Task(key, payload), report)
-            self.in_task = False
-        except KeyboardInterrupt:
-            self.in_task = False
-            outcome = Outcome(key, "cancelled", error="the run was told to stop")
-        except Exception as error:  # the function or its payload cannot be imported here
-            self.in_task = False
-            outcome = _failure(key, error)
-        try:
-            self._send(index, outcome, is_outcome=True)
-        except Exception as error:  # the result cannot be pickled
-            self._send(index, _failure(key, error), is_outcome=True)
-
-    def _send(self, index: int, value: Any, *, is_outcome: bool) -> None:
-        """Send one message whole: a stop that arrives meanwhile is raised only after it."""
-        data = ForkingPickler.dumps((index, is_outcome, value))
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        was_stopping = self.stopping
-        self.sending = self.sending or in_main_thread
-        try:
-            with self.send_lock, contextlib.suppress(OSError):  # a parent that is gone is the reading thread's business
-                self.pipe.send_bytes(data)
-        finally:
-            self.sending = self.sending and not in_main_thread
-        if in_main_thread and self.in_task and self.stopping and not was_stopping:
-            raise KeyboardInterrupt
-
-    def _read_pipe(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while message := self.pipe.recv_bytes():
-                self.inbox.put(message)
-            self._interrupt_main_thread()
-            while self.pipe.recv_bytes():
-                pass  # until the parent closes the pipe or dies
-        self._interrupt_main_thread()
-        time.sleep(ORPHAN_SECONDS)
-        os._exit(1)
-
-    def _interrupt_main_thread(self) -> None:
-        self.inbox.put(None)
-        if sys.platform == "win32":
-            signal.raise_signal(signal.SIGTERM)
-        else:  # a real signal also ends a system call the main thread is waiting in
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-
-    def _stop(self, *_: Any) -> None:
-        if not self.stopping:  # a second signal must not disturb the saving that the first one began
-            self.stopping = True
-            self.inbox.put(None)
-            if self.in_task and not self.sending:
-                raise KeyboardInterrupt
-
-
-# ---- in the parent process ----
-
-
 class _Worker:
     """The parent's handle of one worker process."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.pipe, theirs = _spawn.Pipe()
-        self.process = _spawn.Process(target=_serve, args=(theirs,))
+        self.process = _spawn.Process(target=serve, args=(theirs,))
         self.index = -1  # the task it is working on
         self.mid_message = False  # still true after Ctrl-C within a message: the pipe is then out of step
         with _environment(environment), _interrupts_blocked():
@@ -305,7 +166,7 @@ class _Pool:
                     self.busy.append(self.idle.pop() if self.idle else _Worker(self.environment))
                     self._hand_out(self.busy[-1])
                 # The timeout is for workers whose own child processes keep the pipe open after their death.
-                connection.wait([worker.pipe for worker in self.busy], timeout=1.0)
+                wait([worker.pipe for worker in self.busy], timeout=1.0)
                 for worker in list(self.busy):
                     self._attend(worker)
         finally:
@@ -320,7 +181,7 @@ class _Pool:
                 call = bytes(ForkingPickler.dumps((self.function, task.payload)))
                 message = bytes(ForkingPickler.dumps((worker.index, task.key, call)))
             except Exception as error:  # the payload cannot be pickled
-                self._finish(worker.index, _failure(task.key, error))
+                self._finish(worker.index, failure(task.key, error))
                 continue
             worker.send(message)
             return
@@ -342,7 +203,7 @@ class _Pool:
         except (EOFError, OSError):
             self._bury(worker)
         except Exception as error:  # a value of a class that cannot be imported here
-            self._bury(worker, f"the worker sent what cannot be read: {_failure('', error).error}")
+            self._bury(worker, f"the worker sent what cannot be read: {failure('', error).error}")
         else:
             if not is_outcome:
                 self.on_report(self.tasks[index].key, value)
@@ -377,7 +238,7 @@ class _Pool:
             deadline = time.monotonic() + GRACE_SECONDS
             alive = self._alive()
             while alive and time.monotonic() < deadline:
-                connection.wait([*(w.pipe for w in listening), *(w.process.sentinel for w in alive)], timeout=0.2)
+                wait([*(w.pipe for w in listening), *(w.process.sentinel for w in alive)], timeout=0.2)
                 alive = self._alive()  # asked before the pipes are emptied, so that last words are heard
                 listening = [worker for worker in listening if self._drain(worker)]
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 from . import registry
 from .data.options import DataOptions
+from .data.reading.sources import hide_password
 from .data.series import SeriesData
+from .data.snapshot import is_repeatable
 from .errors import OptionError, UserError, did_you_mean
 from .models import create_model, load_all
 from .tracking.run_folder import PLAN_FILE, folder_name, read_json, write_json
@@ -190,11 +193,14 @@ def _check_all_used(settings: Mapping[str, str], used: set[str], names: Sequence
 
 
 def write_plan(root: Path, plans: Sequence[RunPlan], command: Sequence[str]) -> None:
-    """Write ``plan.json``: every run wanted, resolved."""
-    write_json(
-        root / PLAN_FILE,
-        {"version": PLAN_VERSION, "command": list(command), "runs": [plan.to_dict() for plan in plans]},
-    )
+    """Write ``plan.json``: every run wanted, resolved. Data that lie in the folder are named relative to it."""
+    runs = [plan.to_dict() for plan in plans]
+    for values in runs:
+        path = Path(values["data"]["data"])
+        if path.is_relative_to(root.absolute()):
+            values["data"]["data"] = path.relative_to(root.absolute()).as_posix()
+    words = [hide_password(word) for word in command]
+    write_json(root / PLAN_FILE, {"version": PLAN_VERSION, "command": words, "runs": runs})
 
 
 def read_plan(root: Path) -> list[RunPlan]:
@@ -216,6 +222,14 @@ def read_plan(root: Path) -> list[RunPlan]:
             "use the trainboard that wrote it"
         )
     try:
-        return [RunPlan.from_dict(values) for values in runs]
+        plans = [RunPlan.from_dict(values) for values in runs]
     except UserError as error:
         raise UserError(f"{file} cannot be used: {error}") from None
+    return [dataclasses.replace(plan, data=_located(plan.data, root)) for plan in plans]
+
+
+def _located(options: DataOptions, root: Path) -> DataOptions:
+    """Paths in a plan are absolute, but for those of data that lie in the run folder."""
+    path = root.absolute() / options.data
+    inside = is_repeatable(options.data) and not options.data.startswith("sample:") and path.exists()
+    return dataclasses.replace(options, data=str(path)) if inside else options

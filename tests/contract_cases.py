@@ -7,8 +7,8 @@ import torch
 
 from src import registry
 from src.data.options import DataOptions
-from src.data.readers import Table
 from src.data.series import SeriesData
+from src.data.tables import Table
 from src.models import create_model, load_all
 from src.training.config import TrainingConfig
 from src.training.device import seed_everything

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from src import experiment
+from src.data.loading import load_data
 from src.data.options import DataOptions
-from src.data.series import load_data
 from src.errors import UserError
 from src.models.base_model import BaseModel
 from src.plan import RunPlan, Selection, plan_runs

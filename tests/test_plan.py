@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from src.data.loading import load_data
 from src.data.options import DataOptions
-from src.data.series import SeriesData, load_data
+from src.data.series import SeriesData
 from src.errors import OptionError, UserError
 from src.plan import RunPlan, Selection, parse_settings, plan_runs, read_plan, write_plan
 from src.training.config import TrainingConfig

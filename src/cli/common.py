@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ import typer.core
 from typer.exceptions import TyperException
 
 from ..errors import UserError, did_you_mean
+from ..fanout import GARBAGE_THRESHOLD
 
 
 def new_app() -> typer.Typer:
@@ -35,6 +37,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, prog_name:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         code = command.main(given, prog_name=prog_name, standalone_mode=False)
     except UserError as error:
@@ -43,10 +46,18 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, prog_name:
         fail(str(error))
     except TyperException as error:
         fail(_describe_usage_error(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if "--debug" in given:
+            traceback.print_exc()
+        where = f" {error.filename}" if error.filename else ""
+        fail(f"a file or folder cannot be used:{where}: {error.strerror or error}; check permissions and free space")
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     if code == 130:  # what typer turns an interrupt into
         print("interrupted", file=sys.stderr)
+    gc.freeze()  # all that torch imported is not searched for garbage once more: 0.7 s
     sys.exit(code if isinstance(code, int) else 0)
 
 

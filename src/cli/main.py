@@ -11,7 +11,11 @@ from .common import fail, run_app
 COMMANDS = {
     "train": "train models side by side",
     "view": "show runs in TensorBoard",
+    "predict": "forecast new data with a trained run",
+    "runs": "list, archive, delete, compare and repeat runs; check the environment",
 }
+MODULES = {"runs": "manage"}
+"""Where the module of a command has another name than the command."""
 
 
 def main() -> None:
@@ -25,4 +29,6 @@ def main() -> None:
         return
     if name not in COMMANDS:
         fail(f"there is no command '{name}'; known: {', '.join(COMMANDS)}.{did_you_mean(name, COMMANDS)}")
-    run_app(importlib.import_module(f".{name}", __package__).app, rest, prog_name=f"trainboard {name}")
+    run_app(
+        importlib.import_module(f".{MODULES.get(name, name)}", __package__).app, rest, prog_name=f"trainboard {name}"
+    )

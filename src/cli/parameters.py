@@ -28,6 +28,10 @@ def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parame
     default = field.metadata.get("default_text") or (None if field.default is None else _shown(field.default))
     if default is not None:
         text += f" [default: {default}]"
+    if field.metadata.get("several"):
+        declaration = typer.Option(flag, help=text, metavar=f"{field.name.upper()}...")
+        listed: Any = Annotated[list[str] | None, declaration]
+        return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=listed)
     metavar = {bool: None, int: "N", float: "X"}.get(kind, field.name.upper())
     parser = number_parser(field.name, kind) if kind in (int, float) else None
     declaration = typer.Option(spelling, help=text, metavar=metavar, parser=parser)
@@ -70,5 +74,12 @@ def with_parameters(command: Callable[..., Any], *option_classes: type[Options])
 
 
 def given(values: Mapping[str, Any], options_class: type[Options]) -> dict[str, Any]:
-    """The values that belong to ``options_class`` and were given by the user."""
-    return {name: values[name] for name in options_class.names() if values.get(name) is not None}
+    """The values that belong to ``options_class`` and were given by the user; lists joined with commas."""
+    found = {name: values[name] for name in options_class.names() if values.get(name) is not None}
+    return {name: ",".join(value) if isinstance(value, list) else value for name, value in found.items() if value != []}
+
+
+def several(*option_classes: type[Options]) -> frozenset[str]:
+    """The names of the options that take several values after one flag."""
+    fields = [field for options_class in option_classes for field in dataclasses.fields(options_class)]
+    return frozenset(field.name for field in fields if field.metadata.get("several"))

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ from ..data.options import DataOptions
 from ..errors import OptionError, UserError
 from ..training.config import TrainingConfig
 from .common import VariadicCommand, new_app, python_command
-from .parameters import given, number_parser, with_parameters
+from .parameters import given, number_parser, several, with_parameters
 from .train_output import print_data, print_models, print_plans, print_where_to_look, show_results
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ RESUME_MAY_CHANGE = ("epochs", "patience")
 
 
 class TrainCommand(VariadicCommand):
-    """``--models a b c`` and ``--set x=1 y=2`` take several values after one flag."""
+    """``--models a b c``, ``--set x=1 y=2`` and ``--series A B`` take several values after one flag."""
 
-    variadic = frozenset({"models", "settings", "plugin"})
+    variadic = frozenset({"models", "settings", "plugin"}) | several(DataOptions)
 
 
 def train(
@@ -161,23 +162,45 @@ def start_runs(
 
     workers = 1 if dry_run else likely_jobs(selection, training, jobs)
     with StandbyWorkers(workers, EXPERIMENT, worker_environment(training)) as standby:
+        from ..data.snapshot import is_repeatable
         from ..experiment import cached_data
         from ..plan import plan_runs, write_plan
         from ..tracking.run_folder import create_root, only_command_on
         from ..training.device import select_device
 
         select_device(training.device)
-        data = cached_data(data_options)
-        plans, left_out = plan_runs(selection, data, training)
+        if dry_run or is_repeatable(data_options.data):
+            root = None
+            kept: contextlib.AbstractContextManager[DataOptions] = contextlib.nullcontext(data_options)
+        else:
+            root = create_root(output, name)
+            kept = copied_into(root, data_options)
+        with kept as options:
+            data = cached_data(options)
+            plans, left_out = plan_runs(selection, data, training)
         print_data(data, left_out)
         if dry_run:
             print_plans(plans)
             return 0
-        root = create_root(output, name)
+        root = root or create_root(output, name)
         with only_command_on(root):
             write_plan(root, plans, sys.argv)
             print(f"writing to {root}", flush=True)
-            return carry_out(root, plans, plans, jobs, standby=standby, debug=debug)
+            return carry_out(root, plans, plans, jobs, standby=standby, scaler=data.scaler.to_dict(), debug=debug)
+
+
+@contextlib.contextmanager
+def copied_into(root: Path, options: DataOptions) -> Iterator[DataOptions]:
+    """Options that read a copy in the run folder; the folder goes again if the data turn out to be of no use."""
+    import shutil
+
+    from ..data.snapshot import take_snapshot
+
+    try:
+        yield take_snapshot(options, root / "input")
+    except BaseException:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
 
 
 def check_resume(values: Mapping[str, Any], **others: Any) -> None:
@@ -186,7 +209,7 @@ def check_resume(values: Mapping[str, Any], **others: Any) -> None:
     Raises:
         OptionError: naming the first such option.
     """
-    changed = [key for key, value in values.items() if value is not None and key not in RESUME_MAY_CHANGE]
+    changed = [key for key, value in values.items() if value not in (None, []) and key not in RESUME_MAY_CHANGE]
     changed += [key for key, value in others.items() if value]
     if changed:
         flag = {"settings": "set"}.get(changed[0], changed[0]).replace("_", "-")
@@ -226,17 +249,20 @@ def carry_out(
     jobs: str,
     *,
     standby: StandbyWorkers | None = None,
+    scaler: dict[str, Any] | None = None,
     resume: bool = False,
     debug: bool = False,
 ) -> int:
     """Train what is wanted, then show how all runs of the folder compare. Returns the exit code."""
-    from ..experiment import run
+    from ..experiment import data_to_resume, run
     from ..fanout import Task, run_all
     from .progress import ProgressPrinter
 
+    if resume:
+        scaler = data_to_resume(root, plans).scaler.to_dict()
     keys = [display_name(plan) for plan in wanted]
     tasks = [
-        Task(key, {"root": str(root), "plan": plan.to_dict(), "resume": resume, "place": place})
+        Task(key, {"root": str(root), "plan": plan.to_dict(), "resume": resume, "place": place, "scaler": scaler})
         for place, (key, plan) in enumerate(zip(keys, wanted, strict=True))
     ]
     printer = ProgressPrinter(keys)
@@ -256,7 +282,10 @@ def carry_out(
         print(f"\nstopped; go on with: {resume_command(root)}", file=sys.stderr)
         raise SystemExit(130) from None
     printer.close()
-    show_results(root, plans)
+    try:
+        show_results(root, plans)
+    except OSError as error:
+        print(f"the leaderboard cannot be written in {root}: {error.strerror or error}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.status != "done"]
     if failed:
         print(f"\n{len(failed)} of {len(outcomes)} runs did not finish:")
@@ -276,12 +305,24 @@ def resume_command(root: Path) -> str:
 
 @contextlib.contextmanager
 def termination_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does: everything is saved and the way to go on is shown."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM end the work as Ctrl-C does, and say at the first of them what happens now."""
+    told = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            with contextlib.suppress(OSError):  # not print: the signal may have come in the middle of one
+                os.write(2, b"\nfinishing the step and saving; once more to leave at once\n")
+        raise KeyboardInterrupt
+
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def display_name(plan: RunPlan) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +22,32 @@ def terminal_width() -> int:
 
 
 def print_data(data: SeriesData, left_out: Sequence[str]) -> None:
-    """Say which data are used and how."""
+    """Say which data are used, what was found in them and what was done: a line each, with the flag that changes it."""
     spec = data.spec
     print(f"data: {data.options.data}")
-    for message in data.messages:
-        print(f"  {message}")
-    windows = f"{len(data.train)} training, {len(data.validation)} validation, {len(data.test)} test"
-    print(f"  windows of {spec.input_shape[0]} rows x {spec.input_shape[1]} features: {windows}")
+    windows = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test"
+    shape = f"{spec.input_shape[0]} rows x {spec.input_shape[1]} features: {windows}"
+    lines = [(note.topic, note.text, note.option) for note in data.notes if not note.warning]
+    lines += [("windows", shape, "--window")]
+    lines += [("warning", f"{note.topic}: {note.text}", note.option) for note in data.notes if note.warning]
+    for line in account_lines(lines, terminal_width()):
+        print(line)
     for sentence in left_out:
         print(sentence)
+
+
+def account_lines(lines: Sequence[tuple[str, str, str]], width: int) -> list[str]:
+    """A table of topics, texts and flags, no wider than ``width``; long texts go on below themselves."""
+    topic_width = max(len(topic) for topic, _, _ in lines)
+    flag_width = max(len(flag) for _, _, flag in lines)
+    text_width = max(20, width - topic_width - flag_width - 6)
+    text_width = min(text_width, max(len(text) for _, text, _ in lines))
+    shown = []
+    for topic, text, flag in lines:
+        first, *rest = textwrap.wrap(text, text_width, break_on_hyphens=False) or [""]
+        shown.append(f"  {topic:<{topic_width}}  {first:<{text_width}}  {flag}".rstrip())
+        shown += [f"  {'':<{topic_width}}  {line}" for line in rest]
+    return shown
 
 
 def print_plans(plans: Sequence[RunPlan]) -> None:

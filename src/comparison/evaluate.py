@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from ..data.base import Batch
+from ..data.base import Batch, DataSpec
 from ..data.series import SeriesData, SeriesSplit
 from ..metrics.series import DirectionScores, ForecastScores
 
-BATCH_SIZE = 256
+BATCH_SIZE = 64
 MOST_PREDICTION_ROWS = 200_000
+WINDOWS_AT_ONCE = 8192
+HASHED_ROWS = 4
+_GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio, as odd as it comes
+_HALF = np.uint64(32)
 
 
 def evaluate(model: Any, data: SeriesData, part: str) -> tuple[dict[str, Any], dict[str, list[float]]]:
@@ -31,24 +38,101 @@ def evaluate(model: Any, data: SeriesData, part: str) -> tuple[dict[str, Any], d
         return directions.results(), {}
     scores = ForecastScores(*data.spec.target_shape)
     for batch in split.batches(BATCH_SIZE):
-        forecast = model.predict(batch.inputs).float().cpu().numpy()
-        scores.add_scaled(batch.targets.cpu().numpy(), forecast)
-        scores.add(split.actual(batch.index), in_units(data, split, batch, forecast), split.persistence(batch.index))
+        scaled = model.predict(batch.inputs).float().cpu().numpy()
+        scores.add_scaled(batch.targets.cpu().numpy(), scaled)
+        forecast = in_units(data.spec, split, batch, scaled)
+        scores.add(split.actual(batch.index), forecast, split.persistence(batch.index))
     return scores.results(), scores.per_step()
 
 
-def in_units(data: SeriesData, split: SeriesSplit, batch: Batch, scaled: np.ndarray) -> np.ndarray:
+def predictions(model: Any, split: SeriesSplit, index: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:
+    """What the model says of windows, each to the last bit independent of which others are asked for.
+
+    The kernels behind a matrix product depend on the batch size, and within a batch on where a row begins in memory:
+    the same window in another place, or alone, differs in the last bits. So every batch has the same size, and a
+    window's place in it follows from the window itself: it is a hash of the newest rows that the model reads. Places
+    that no window takes are filled with repetitions. On the CPU one thread computes, because some kernels divide their
+    sums among threads; a compiled model runs uncompiled, as it will after loading.
+
+    Args:
+        model: anything with ``predict``.
+        split: whose windows.
+        index: int ``[windows]``, which of them.
+
+    Yields:
+        some of the windows as a batch (all of them in the end, in an order of their own), and float32
+        ``[batch, horizon, targets]``: scaled forecasts, or probabilities for ``direction``.
+    """
+    places = _places(split, index)
+    order = np.argsort(places, kind="stable")
+    rounds = np.empty(len(index), dtype=np.int64)  # how many windows before this one have the same place
+    rounds[order] = np.arange(len(index)) - np.searchsorted(places[order], places[order])
+    by_round = np.argsort(rounds, kind="stable")
+    with _reproducible(model):
+        for members in np.split(by_round, np.cumsum(np.bincount(rounds))[:-1]) if len(index) else ():
+            slots = np.full(BATCH_SIZE, index[members[0]])
+            slots[places[members]] = index[members]
+            batch = split.select(slots)
+            predicted = model.predict(batch.inputs).float().cpu().numpy()
+            taken = torch.from_numpy(places[members]).to(batch.inputs.device)
+            yield Batch(*(tensor[taken] for tensor in batch)), predicted[places[members]]
+
+
+def _places(split: SeriesSplit, index: np.ndarray) -> np.ndarray:
+    """The place of every window in its batch, int64 ``[windows]``: a hash of the window's newest rows.
+
+    Multiplying and adding the bits of the values, keeping the upper half (Knuth, The Art of Computer Programming,
+    volume 3, section 6.4).
+    """
+    places = np.empty(len(index), dtype=np.int64)
+    for first in range(0, len(index), WINDOWS_AT_ONCE):
+        newest = split.newest_inputs(index[first : first + WINDOWS_AT_ONCE], HASHED_ROWS).cpu().numpy()
+        bits = np.ascontiguousarray(newest).reshape(len(newest), -1).view(np.uint32).astype(np.uint64)
+        factors = np.arange(1, 2 * bits.shape[1], 2, dtype=np.uint64) * _GOLDEN_RATIO
+        places[first : first + WINDOWS_AT_ONCE] = (((bits * factors).sum(axis=1) * _GOLDEN_RATIO) >> _HALF) % BATCH_SIZE
+    return places
+
+
+@contextlib.contextmanager
+def _reproducible(model: Any) -> Iterator[None]:
+    """One thread, and nothing compiled."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    is_compiled = getattr(model, "_compiled_call_impl", None) is not None
+    try:
+        with torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def in_units(spec: DataSpec, split: SeriesSplit, batch: Batch, scaled: np.ndarray) -> np.ndarray:
     """Forecasts in original units, ``[batch, horizon, targets]``.
 
     A level forecast that repeats the window's last value becomes the last known level exactly: what scaling to single
     precision and back leaves of it would else count as a small move up or down.
     """
-    forecast, spec = split.to_units(batch.index, scaled), data.spec
+    forecast = split.to_units(batch.index, scaled)
     naive = split.persistence(batch.index)
     if naive is None or spec.transform != "level" or spec.target_channels is None:
         return forecast
     last = batch.inputs[:, -1:, list(spec.target_channels)].cpu().numpy()
     return np.where(scaled == last, naive, forecast)
+
+
+def predict_windows(model: Any, spec: DataSpec, split: SeriesSplit, index: np.ndarray) -> np.ndarray:
+    """The forecasts of windows in the order of ``index``, to the last bit the same whatever else is in it.
+
+    Returns:
+        float64 ``[windows, horizon, targets]`` in original units, or float32 probabilities for ``direction``.
+    """
+    is_direction = spec.task == "direction"
+    result = np.empty((len(index), *spec.target_shape), dtype=np.float32 if is_direction else np.float64)
+    order = np.argsort(index)
+    for batch, predicted in predictions(model, split, index):
+        where = order[np.searchsorted(index[order], batch.index.cpu().numpy())]
+        result[where] = predicted if is_direction else in_units(spec, split, batch, predicted)
+    return result
 
 
 def predictions_csv(model: Any, data: SeriesData, part: str = "test") -> str:
@@ -60,37 +144,64 @@ def predictions_csv(model: Any, data: SeriesData, part: str = "test") -> str:
     """
     split = getattr(data, part)
     rows = len(split) * int(np.prod(data.spec.target_shape))
-    every = -(-rows // MOST_PREDICTION_ROWS)
-    tables = []
-    for batch in split.batches(BATCH_SIZE):
-        keep = (batch.index % every == 0).nonzero().squeeze(1)
-        if len(keep):
-            tables.append(_table(model, data, split, Batch(*(part[keep] for part in batch))))
+    index = np.arange(0, len(split), -(-rows // MOST_PREDICTION_ROWS))
+    # Windows are in order of series: there are several where the last window is of another one than the first.
+    several = len(set(split.series_names(np.array([0, len(split) - 1])))) > 1
+    pieces = [index[first : first + WINDOWS_AT_ONCE] for first in range(0, len(index), WINDOWS_AT_ONCE)]
+    texts = (as_csv(forecast_table(model, data.spec, split, piece, several=several)) for piece in pieces)
+    return next(texts) + "".join(text.partition("\n")[2] for text in texts)
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """A table of forecasts as text."""
     text = io.StringIO()
-    pd.concat(tables).to_csv(text, index=False, float_format="%.8g", lineterminator="\n")
+    table.to_csv(text, index=False, float_format="%.8g", lineterminator="\n")
     return text.getvalue()
 
 
-def _table(model: Any, data: SeriesData, split: SeriesSplit, batch: Batch) -> pd.DataFrame:
-    horizon, count = data.spec.target_shape
-    index = batch.index
-    predicted = model.predict(batch.inputs).float().cpu().numpy()
+def forecast_table(
+    model: Any,
+    spec: DataSpec,
+    split: SeriesSplit,
+    index: np.ndarray,
+    *,
+    several: bool,
+    dates: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Forecasts as a table; see ``predictions_csv`` for its columns.
+
+    Args:
+        model: what forecasts.
+        spec: what the model was built for.
+        split: whose windows.
+        index: int ``[windows]``, which of them.
+        several: whether to name the series.
+        dates: ``datetime64[ns]`` ``[windows, horizon]`` of what is forecast, where the rows themselves are not known
+            yet; there is then no ``actual`` and no ``up``.
+    """
+    horizon, count = spec.target_shape
     per_window = horizon * count
     columns: dict[str, Any] = {}
-    # Windows are in order of series: there are several where the last window is of another one than the first.
-    if len(set(split.series_names(np.array([0, len(split) - 1])))) > 1:
+    if several:
         columns["series"] = np.repeat(split.series_names(index), per_window)
     columns["origin"] = np.repeat(split.origin_dates(index), per_window)
-    columns["date"] = np.repeat(split.target_dates(index).ravel(), count)
+    columns["date"] = np.repeat((split.target_dates(index) if dates is None else dates).ravel(), count)
     columns["step"] = np.tile(np.repeat(np.arange(1, horizon + 1), count), len(index))
-    columns["target"] = np.tile(np.asarray(data.spec.target_names), len(index) * horizon)
-    if data.spec.task == "direction":
-        columns["up"] = batch.targets.cpu().numpy().ravel().astype(int)
-        columns["probability"] = predicted.ravel()
+    columns["target"] = np.tile(np.asarray(spec.target_names), len(index) * horizon)
+    predicted = predict_windows(model, spec, split, index).ravel()
+    if spec.task == "direction":
+        if dates is None:
+            columns["up"] = np.concatenate([_ups(split, part) for part in np.array_split(index, len(index) // 256 + 1)])
+        columns["probability"] = predicted
         return pd.DataFrame(columns)
-    columns["actual"] = split.actual(index).ravel()
-    columns["forecast"] = in_units(data, split, batch, predicted).ravel()
+    if dates is None:
+        columns["actual"] = split.actual(index).ravel()
+    columns["forecast"] = predicted
     naive = split.persistence(index)
     if naive is not None:
         columns["naive"] = naive.ravel()
     return pd.DataFrame(columns)
+
+
+def _ups(split: SeriesSplit, index: np.ndarray) -> np.ndarray:
+    return split.select(index).targets.cpu().numpy().ravel().astype(int)

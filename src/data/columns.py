@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import DataError, OptionError, did_you_mean
 from .options import DataOptions
-from .readers import date_text
+from .reading.column_names import canonical_name
 from .samples import Sample
+from .tables import Note, StackedTables, blocks, date_text
 
 
 def _find_column(text: str, columns: Sequence[str], option: str) -> str:
@@ -35,7 +35,12 @@ def _find_columns(text: str, columns: Sequence[str], option: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def choose_columns(sample: Sample, options: DataOptions, messages: list[str]) -> tuple[list[str], list[str]]:
+def names_in(text: str | None, columns: Sequence[str]) -> list[str]:
+    """The columns that an option with nothing left open names, which may be one whose name holds commas."""
+    return _find_columns(str(text), columns, "columns")
+
+
+def choose_columns(sample: Sample, options: DataOptions, notes: list[Note]) -> tuple[list[str], list[str]]:
     """Targets and features; targets are features too unless the sample hides their past.
 
     Returns:
@@ -52,7 +57,7 @@ def choose_columns(sample: Sample, options: DataOptions, messages: list[str]) ->
     else:
         name, reason = _default_target(columns)
         targets = [name]
-    messages.append(f"target: {', '.join(targets)} ({reason})")
+    notes.append(Note("target", f"{', '.join(targets)} ({reason})", "--target"))
     if options.features is not None:
         features = _find_columns(options.features, columns, "features")
     else:
@@ -68,13 +73,11 @@ def choose_columns(sample: Sample, options: DataOptions, messages: list[str]) ->
 
 
 def _default_target(columns: Sequence[str]) -> tuple[str, str]:
-    bare = {re.sub("[^a-z]", "", name.lower()): name for name in reversed(columns)}
-    for wanted in ("adjclose", "adjustedclose"):
-        if wanted in bare:
-            return bare[wanted], "the adjusted close; choose another with --target"
-    if "close" in bare:
-        return bare["close"], "the close; choose another with --target"
-    return columns[-1], "the last column, as none is called close; choose another with --target"
+    named = {canonical_name(name): name for name in reversed(columns)}
+    for wanted, reason in (("adj close", "the adjusted close"), ("close", "the close")):
+        if wanted in named:
+            return named[wanted], reason
+    return columns[-1], "the last column, as none is called close"
 
 
 def check_task(sample: Sample, options: DataOptions) -> None:
@@ -99,9 +102,8 @@ def choose_transforms(
     sample: Sample,
     columns: list[str],
     targets: list[str],
-    levels: np.ndarray,
     transform: str,
-    messages: list[str],
+    notes: list[Note],
 ) -> list[str]:
     """What each column shall hold: returns where all its values are positive, else levels.
 
@@ -109,33 +111,48 @@ def choose_transforms(
         sample: the series.
         columns: names of the columns in use.
         targets: those that are forecast, which must follow ``transform``.
-        levels: ``[rows, columns]``, the columns in use.
         transform: ``level``, ``return`` or ``log-return``.
-        messages: receives what was chosen.
+        notes: receives what was chosen.
 
     Raises:
         DataError: if a target has a value of zero or below and is to be a return.
     """
-    tables = sample.tables
     if transform == "level":
         how = "each series is standardised by itself" if sample.scale else "values are read as they are"
-        messages.append(f"transform: level ({how})")
+        notes.append(Note("transform", f"level ({how})", "--transform"))
         return ["level"] * len(columns)
-    positive: np.ndarray = np.asarray((levels > 0).all(axis=0))
-    for place, name in enumerate(columns):
-        if name in targets and not positive[place]:
-            row = int(np.flatnonzero(levels[:, place] <= 0)[0])
-            series = int(np.searchsorted(tables.bounds, row, side="right")) - 1
-            raise DataError(
-                f"a {transform} needs values above 0, but column '{name}' of {tables.names[series]} is "
-                f"{levels[row, place]:g} on {date_text(tables.dates[row])} (row {row - tables.bounds[series] + 1} in "
-                "order of date); use --transform level"
-            )
-    chosen = [transform if is_positive else "level" for is_positive in positive]
-    messages.append(f"transform: {transform} of {_names(columns, chosen, transform)}")
-    if not positive.all():
-        messages.append(f"kept as levels, because of values that are zero or below: {_names(columns, chosen, 'level')}")
+    rows = first_rows_not_positive(sample.tables, columns)
+    for name, row in zip(columns, rows, strict=True):
+        if name in targets and row is not None:
+            raise not_positive(sample.tables, name, row, transform, "use --transform level")
+    chosen = [transform if row is None else "level" for row in rows]
+    notes.append(Note("transform", f"{transform} of {_names(columns, chosen, transform)}", "--transform"))
+    kept = _names(columns, chosen, "level")
+    if kept:
+        notes.append(Note("levels", f"{kept}: kept as they are, because of values that are zero or below"))
     return chosen
+
+
+def first_rows_not_positive(tables: StackedTables, columns: Sequence[str]) -> list[int | None]:
+    """For every column the first row whose value is zero or below, or None."""
+    places = [tables.columns.index(name) for name in columns]
+    found: list[int | None] = [None] * len(places)
+    for first, block in blocks(tables.values):
+        bad = block[:, places] <= 0
+        for place in np.flatnonzero(bad.any(axis=0)):
+            if found[place] is None:
+                found[place] = first + int(bad[:, place].argmax())
+    return found
+
+
+def not_positive(tables: StackedTables, column: str, row: int, transform: str, fix: str) -> DataError:
+    """The error that a value has no return, with its place."""
+    series = int(np.searchsorted(tables.bounds, row, side="right")) - 1
+    return DataError(
+        f"a {transform} needs values above 0, but column '{column}' of {tables.names[series]} is "
+        f"{tables.values[row, tables.columns.index(column)]:g} on {date_text(tables.dates[row])} "
+        f"(row {row - tables.bounds[series] + 1} in order of date); {fix}"
+    )
 
 
 def _names(columns: list[str], chosen: list[str], wanted: str) -> str:

@@ -8,13 +8,65 @@ from ..options import Options, option
 
 TASKS = ("forecast", "direction")
 TRANSFORMS = ("return", "log-return", "level")
+LAYOUTS = ("single", "long", "wide")
+DUPLICATES = ("last", "first", "mean", "refuse")
 
 
 @dataclass(frozen=True)
-class DataOptions(Options):
+class ReadingOptions(Options):
+    """Where the data are, and how to read them where the reader's own guess is wrong."""
+
+    data: str = option(
+        "sample:goog",
+        help="file (CSV, TSV, Parquet; gzip, zip, xz), folder or glob of files, - for standard input, database URL, or "
+        "sample:NAME",
+    )
+    query: str | None = option(None, help="SQL query that gives the rows, where --data is a database URL")
+    series: str | None = option(None, several=True, help="read only these series (tickers)", default_text="all")
+    separator: str | None = option(
+        None, help="what stands between cells: comma, semicolon, tab, pipe, space or a character", default_text="found"
+    )
+    decimal: str | None = option(None, choices=("point", "comma"), help="decimal sign", default_text="found")
+    thousands: str | None = option(
+        None,
+        choices=("none", "comma", "point", "space", "apostrophe"),
+        help="what groups the digits of large numbers",
+        default_text="found",
+    )
+    encoding: str | None = option(None, help="text encoding, such as utf-8 or cp1252", default_text="found")
+    header: str | None = option(None, help="row of the column names, from 1, or none", default_text="found")
+    date_column: str | None = option(
+        None, help="column of dates, or two with a comma: date,time", default_text="found by name, then by content"
+    )
+    date_format: str | None = option(
+        None,
+        help="day-first, month-first, epoch-s, epoch-ms, epoch-us, or a pattern such as %d.%m.%Y",
+        default_text="found",
+    )
+    layout: str | None = option(
+        None,
+        choices=LAYOUTS,
+        help="one series, a row per date and series (long), or a column per series (wide)",
+        default_text="found",
+    )
+    series_column: str | None = option(
+        None, help="column that names the series of a row (long layout)", default_text="found"
+    )
+    missing: str | None = option(
+        None, help="values that mean missing, with commas, such as -200,-1; or none", default_text="found"
+    )
+    fill_limit: int = option(10, minimum=0, help="longest gap, in rows, that is filled with the last value before it")
+    duplicates: str = option("last", choices=DUPLICATES, help="which row to keep where a date stands more than once")
+
+
+@dataclass(frozen=True)
+class DataOptions(ReadingOptions):
     """Which series, which columns, which windows and which parts."""
 
-    data: str = option("sample:goog", help="a CSV file with a date column (may be gzipped), or sample:NAME")
+    test_data: str | None = option(None, help="separate test set, scored once; validation then comes from --data")
+    cache: str | None = option(
+        None, help="folder where large inputs are kept for the next time", default_text="the user's cache folder"
+    )
     window: int = option(96, minimum=1, help="look-back window: how many past rows a forecast reads")
     horizon: int = option(1, minimum=1, help="how many rows ahead to forecast")
     target: str | None = option(

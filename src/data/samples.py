@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, did_you_mean
-from .readers import StackedTables, Table, stack_tables
+from .tables import StackedTables, Table, stack_tables
 
 WALK_DEVIATION = 0.01
 """Standard deviation of a step's log-return in the sample ``walk``."""
 
 SEASONAL_NOISE = {"north": 0.2, "east": 0.4, "south": 0.1}
 """Standard deviation of the noise in each column of the sample ``seasonal``, in the column's units."""
+
+CUT_IN_TIME = -1
+"""In ``Sample.parts``: this series is cut into parts in time."""
 
 _ADDING_SERIES = (20_000, 1_000, 1_000)
 _ADDING_MAX_ROWS = 4_000_000
@@ -33,8 +36,8 @@ class Sample:
         features: default features, or None for all columns.
         scale: whether values are standardised.
         period: season length in rows, or None.
-        parts: int ``[series]``: 0, 1, 2 where a whole series belongs to training, validation, test; None where every
-            series is cut in time.
+        parts: int ``[series]``: 0, 1, 2 where a whole series belongs to training, validation, test; ``CUT_IN_TIME``
+            where it is cut; None where every series is.
         horizon: the only horizon that makes sense, or None for any.
         target_history: whether past values of the targets are known (and so may be features).
     """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 
 def changes_from_levels(levels: np.ndarray, transform: str) -> np.ndarray:
@@ -44,24 +42,28 @@ def levels_from_changes(last: np.ndarray, changes: np.ndarray, transform: str) -
     return last[:, None, :] * growth
 
 
-def transform_levels(levels: np.ndarray, transforms: Sequence[str], bounds: np.ndarray) -> np.ndarray:
-    """Turn the columns that shall hold returns into returns, series by series.
+def transform_rows(
+    levels: np.ndarray, first: int, last: int, transforms: Sequence[str], bounds: np.ndarray
+) -> np.ndarray:
+    """Some rows, with returns in the columns that shall hold them.
 
     Args:
         levels: ``[rows, columns]``, several series one under the other.
+        first, last: which rows: from ``first`` to before ``last``.
         transforms: what each column shall hold: ``level``, ``return`` or ``log-return``.
         bounds: ``[series + 1]``, where each series begins, and the number of rows.
 
     Returns:
-        ``[rows, columns]``; a series' first row holds zeros where there is no return.
+        ``[last - first, columns]``; a series' first row holds zeros where there is no return.
     """
-    if set(transforms) == {"level"}:
-        return levels
-    values = levels.copy()
+    before = max(first - 1, 0)
+    known = np.asarray(levels[before:last])
+    values = known[first - before :].copy()
+    starts = bounds[np.searchsorted(bounds, first) : np.searchsorted(bounds, last)] - first
     for transform in set(transforms) - {"level"}:
-        places = [place for place, chosen in enumerate(transforms) if chosen == transform]
-        for first, last in pairwise(bounds):
-            values[first:last, places] = changes_from_levels(levels[first:last, places], transform)
+        places = np.array([place for place, chosen in enumerate(transforms) if chosen == transform])
+        values[:, places] = changes_from_levels(known[:, places], transform)[first - before :]
+        values[np.ix_(starts, places)] = 0.0
     return values
 
 
@@ -85,17 +87,22 @@ class Scaler:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, training: Sequence[np.ndarray], columns: Sequence[str], transforms: Sequence[str]) -> Scaler:
+    def fit(cls, groups: Iterable[Iterable[np.ndarray]], columns: Sequence[str], transforms: Sequence[str]) -> Scaler:
         """Mean and standard deviation (ddof 0) of the training rows.
 
         Args:
-            training: the training rows of every series, ``[rows, columns]`` each, already transformed.
+            groups: for every group its training rows, already transformed, as blocks ``[rows, columns]``.
             columns: names of the columns.
             transforms: what each column holds.
         """
+        from sklearn.preprocessing import StandardScaler  # close to a second, which a fitted scaler spares
+
         is_level = np.array([transform == "level" for transform in transforms])
-        groups = training if is_level.all() else [np.concatenate(training)]
-        fitted = [StandardScaler().fit(rows) for rows in groups]
+        fitted = []
+        for group in groups:
+            fitted.append(StandardScaler())
+            for rows in group:
+                fitted[-1].partial_fit(rows)
         center = np.stack([scaler.mean_ for scaler in fitted]) * is_level
         return cls(tuple(columns), tuple(transforms), center, np.stack([scaler.scale_ for scaler in fitted]))
 
@@ -104,17 +111,14 @@ class Scaler:
         """A scaler that changes nothing, for data that is meant to be read as it is."""
         return cls(tuple(columns), tuple(transforms), np.zeros((1, len(columns))), np.ones((1, len(columns))))
 
-    def scaled(self, values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-        """Scale the rows of all series in float64.
+    def scaled(self, values: np.ndarray, groups: np.ndarray | int = 0) -> np.ndarray:
+        """Scale rows in float64.
 
         Args:
-            values: ``[rows, columns]``, several series one under the other, transformed.
-            bounds: ``[series + 1]``, where each series begins, and the number of rows.
+            values: ``[rows, columns]``, transformed.
+            groups: the group of every row, int ``[rows]``, or one for all.
         """
-        if len(self.center) == 1:
-            return (values - self.center) / self.scale
-        repeats = np.diff(bounds)
-        return (values - np.repeat(self.center, repeats, axis=0)) / np.repeat(self.scale, repeats, axis=0)
+        return np.asarray((values - self.center[groups]) / self.scale[groups])
 
     def unscaled(self, values: np.ndarray, groups: np.ndarray, channels: Sequence[int]) -> np.ndarray:
         """Undo the scaling of some columns.

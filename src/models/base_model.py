@@ -37,6 +37,8 @@ class BaseModel(nn.Module, ABC):
         spec: what the data look like.
         config: the options of this instance.
         name: ``family:variant``, set by ``create_model``.
+        logged_sums: what ``log`` was given since the last epoch ended, sum and count by name; a checkpoint within an
+            epoch keeps it.
     """
 
     @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class BaseModel(nn.Module, ABC):
         self.config: Any = config
         self.name = ""
         self._writer: EventWriter | SilentWriter = SilentWriter()
-        self._logged: dict[str, tuple[Tensor | float, int]] = {}
+        self.logged_sums: dict[str, tuple[Tensor | float, int]] = {}
 
     # --- what a subclass may change -------------------------------------------------------------------------------
 
@@ -153,19 +155,19 @@ class BaseModel(nn.Module, ABC):
         left out.
         """
         if self.training:
-            total, count = self._logged.get(name, (0.0, 0))
+            total, count = self.logged_sums.get(name, (0.0, 0))
             value = value.detach().float().mean() if isinstance(value, Tensor) else float(value)
-            self._logged[name] = (total + value, count + 1)
+            self.logged_sums[name] = (total + value, count + 1)
 
     def collect_logged(self) -> dict[str, float]:
         """The means of all that was logged since the last call."""
-        means = {name: float(total) / count for name, (total, count) in self._logged.items()}
-        self._logged = {}
+        means = {name: float(total) / count for name, (total, count) in self.logged_sums.items()}
+        self.logged_sums = {}
         return means
 
     def __getstate__(self) -> dict[str, Any]:
         # A writer holds threads and an open file: copies and pickles of a model go on without one.
-        return {**super().__getstate__(), "_writer": SilentWriter(), "_logged": {}}
+        return {**super().__getstate__(), "_writer": SilentWriter(), "logged_sums": {}}
 
     def fit(
         self,

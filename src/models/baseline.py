@@ -7,6 +7,7 @@ and the continuation is turned back into returns. The last two are fitted by sci
 
 from __future__ import annotations
 
+import importlib
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -137,6 +138,8 @@ class FittedBaseline(Baseline):
 
     def __init__(self, spec: DataSpec, config: Any) -> None:
         super().__init__(spec, config)
+        # Here rather than where it is used: importing it draws random numbers, and a fit has seeded them by then.
+        importlib.import_module("sklearn.ensemble")
         # Several targets are forecast by one model, each from its own history; a single one from all channels.
         self.independent = spec.target_channels is not None and len(spec.target_names) > 1
         self.relative = spec.transform == "level" and spec.target_channels is not None

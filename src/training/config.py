@@ -25,6 +25,9 @@ class TrainingConfig(Options):
     epoch_fraction: float = option(
         1.0, above=0.0, maximum=1.0, help="share of the training windows drawn anew for each epoch"
     )
+    checkpoint_minutes: float = option(
+        10.0, above=0.0, help="minutes between checkpoints inside a long epoch; every epoch ends with one"
+    )
     seed: int = option(0, minimum=0, help="random seed")
     device: str = option("auto", help="auto, cpu, cuda, cuda:N or mps")
     threads: int = option(1, minimum=1, help="CPU threads per training process")

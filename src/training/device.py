@@ -63,9 +63,11 @@ def keep_freed_memory() -> None:
     if sys.platform != "linux":
         return
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
+        mallopt, trim = library.mallopt, library.malloc_trim
     except (OSError, AttributeError):
         return
+    trim(0)  # what reading the data has left over is not worth keeping
     for parameter, value in _KEEP_MEMORY:
         mallopt(parameter, value)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..data.base import DataModule
-from ..errors import TrainingError
+from ..errors import TrainingError, UserError
 from ..tracking.event_writer import EventWriter, SilentWriter, cut_event_files
-from .checkpoint import read_latest
+from .checkpoint import DamagedCheckpoint, read_checkpoint, read_latest, set_aside, write_checkpoint
 from .config import TrainingConfig
 from .device import prepare_process, seed_everything, select_device
 from .loop import (
@@ -26,6 +27,9 @@ from .loop import (
     train,
 )
 from .observers import BestInMemory, Checkpoints, EarlyStopping, EventLogger, MetricTable, check_writable
+
+BATCH_FILE = "nonfinite_batch.pt"
+_logger = logging.getLogger(__name__)
 
 
 def fit(
@@ -44,9 +48,11 @@ def fit(
     Args:
         writer: an open writer to use instead of one made for ``tensorboard_log_dir``; it stays open.
 
+    The first Ctrl-C lets the step under way end, writes a checkpoint if there is a folder, and is raised then.
+
     Raises:
         TrainingError: if a loss or gradient is not finite.
-        UserError: if a folder cannot be made.
+        UserError: if a folder cannot be made, or a run is resumed with other data than it began with.
     """
     config = config or TrainingConfig()
     device = select_device(config.device)
@@ -57,6 +63,8 @@ def fit(
     if folder is not None:
         check_writable(folder)
     checkpoint = latest_checkpoint(folder) if resume and folder is not None and model.uses_gradients else None
+    if checkpoint is not None:
+        _check_resumable(checkpoint, data)
     own_writer = writer is None
     if writer is None:
         writer = open_writer(tensorboard_log_dir, checkpoint, resume=resume)
@@ -87,8 +95,59 @@ def fit(
 
 
 def latest_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest sound checkpoint of a run folder, or None if it has none."""
-    return read_latest(Checkpoints(folder, SilentWriter()).last)
+    """The newest checkpoint of a run folder that can be gone on from, or None if it has none.
+
+    A warning says so if that is not the newest one. Without the best epoch's weights a run starts anew.
+    """
+    files = Checkpoints(folder, SilentWriter())
+    checkpoint = read_latest(files.last)
+    if checkpoint is None or checkpoint["progress"]["best_epoch"] < 0:
+        return checkpoint
+    try:
+        read_checkpoint(files.best)
+        return checkpoint
+    except DamagedCheckpoint:
+        _logger.warning("%s is damaged (checksums do not fit); the run starts anew", files.best)
+        set_aside(files.best)
+    except UserError:
+        if files.best.exists():
+            raise
+        _logger.warning("%s is gone; the run starts anew", files.best)
+    files.remove()
+    return None
+
+
+def check_same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other data than a run began with; samples are the same everywhere.
+
+    Args:
+        before: the fingerprint of the data when the run began.
+        now: that of the data at hand.
+
+    Raises:
+        UserError: if they differ in anything but the place they lie in.
+    """
+    source = str(now.get("source", "the data"))
+    if source.startswith("sample:"):
+        return
+    changed = [name for name in before.keys() & now.keys() - {"source"} if before[name] != now[name]]
+    if changed:
+        what = f"{before['rows']} rows then, {now['rows']} now" if "rows" in changed else "other values"
+        raise UserError(
+            f"a run is resumed with the data it began with, but {source} has changed since ({what}); "
+            "bring the old data back, or start a new run"
+        )
+
+
+def _check_resumable(checkpoint: Mapping[str, Any], data: DataModule) -> None:
+    check_same_data(checkpoint.get("fingerprint", {}), data.fingerprint())
+    version, present = checkpoint.get("torch"), str(torch.__version__)
+    if version not in (None, present):
+        _logger.warning(
+            "resumed with torch %s, begun with torch %s: results may differ in the last digits",
+            present,
+            version,
+        )
 
 
 def open_writer(
@@ -151,7 +210,11 @@ def _fit_directly(state: TrainingState, observers: Sequence[Observer]) -> Traini
 
 
 def _save_batch(error: TrainingError, folder: Path | None) -> None:
-    """Keep the batch that broke a run beside it, for whoever wants to look."""
+    """Keep the batch that broke a run beside it, and where it broke, for whoever wants to look."""
     batch = getattr(error, "batch", None)
-    if batch is not None and folder is not None:
-        torch.save(batch._asdict(), folder / "nonfinite_batch.pt")
+    if batch is None or folder is None:
+        return
+    try:
+        write_checkpoint(folder / BATCH_FILE, {**batch._asdict(), "error": str(error)})
+    except OSError as reason:
+        _logger.warning("the batch that broke the run cannot be kept in %s: %s", folder, reason.strerror)

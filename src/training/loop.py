@@ -6,10 +6,11 @@ device and are read once an epoch, so that a step never waits for the device.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -19,11 +20,26 @@ from ..data.base import Batch, DataModule, Split
 from ..errors import TrainingError
 from .config import TrainingConfig
 from .device import random_states, restore_random_states
+from .interruption import HeldInterrupts, Interrupted
 from .nonfinite import describe_origin
-from .optimizer import Schedule, build_optimizer
+from .state import EpochSums, Progress, TrainingState, build_state, steps_per_epoch
+
+__all__ = [
+    "EpochReport",
+    "Observer",
+    "Progress",
+    "StepReport",
+    "Trainable",
+    "TrainingResult",
+    "TrainingState",
+    "build_state",
+    "evaluate",
+    "steps_per_epoch",
+    "train",
+]
 
 PRECISION_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-EVALUATION_BATCH_SIZE = 256
+EVALUATION_BATCH_SIZE = 128  # as fast as larger ones, and its activations take less memory than long series
 
 
 class Trainable(Protocol):
@@ -42,22 +58,6 @@ class Trainable(Protocol):
 
     def collect_logged(self) -> dict[str, float]:
         """Means of what the model logged since the last call."""
-
-
-@dataclass
-class Progress:
-    """How far a run has come; all of it is in every checkpoint.
-
-    ``epoch`` and ``step`` count what is finished, ``best_epoch`` is -1 before the first epoch, ``seconds`` is the time
-    spent in epochs, ``stop_reason`` is empty until an observer has stopped the run.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    best: float = math.inf
-    best_epoch: int = -1
-    seconds: float = 0.0
-    stop_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,43 +137,6 @@ class Observer:
         """Called once when training ends, however it ends."""
 
 
-@dataclass
-class TrainingState:
-    """Everything that changes while training: what a checkpoint holds and observers may look at."""
-
-    model: Any
-    data: DataModule
-    config: TrainingConfig
-    device: torch.device
-    optimizer: torch.optim.Optimizer
-    schedule: Schedule
-    scaler: torch.amp.GradScaler
-    progress: Progress = field(default_factory=Progress)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values from which ``load_state_dict`` goes on to the same bits."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "progress": dict(vars(self.progress)),
-            "random": random_states(),
-            "training": self.config.to_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken; a run that had stopped goes on only if its options have changed."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.progress = Progress(**state["progress"])
-        if state["training"] != self.config.to_dict():
-            self.progress.stop_reason = ""
-        restore_random_states(state["random"])
-
-
 @dataclass(frozen=True)
 class TrainingResult:
     """How training ended: epochs done, the best one (from 0) and its value, seconds, steps and the reason."""
@@ -186,39 +149,27 @@ class TrainingResult:
     reason: str
 
 
-def steps_per_epoch(samples: int, config: TrainingConfig) -> int:
-    """Optimiser steps in one epoch over ``samples`` windows."""
-    return math.ceil(max(1, int(samples * config.epoch_fraction)) / config.batch_size)
-
-
-def build_state(model: Any, data: DataModule, config: TrainingConfig, device: torch.device) -> TrainingState:
-    """Move model and data to the device and make optimiser, schedule and gradient scaler."""
-    model.to(device)
-    data.to(device)
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # Models without parameters get one of their own, so that the rest needs no special case.
-    optimizer = build_optimizer(trainable or [nn.Parameter(torch.zeros(1, device=device))], config)
-    schedule = Schedule(optimizer, config, steps_per_epoch(len(data.train), config))
-    scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16" and device.type == "cuda")
-    return TrainingState(model, data, config, device, optimizer, schedule, scaler)
-
-
 def train(state: TrainingState, observers: Sequence[Observer]) -> TrainingResult:
     """Train until the epochs are done or an observer says stop.
+
+    The first Ctrl-C or SIGTERM lets the step end and a checkpoint be written, then takes effect; a second one at once.
 
     Raises:
         TrainingError: if a loss or gradient is not finite; the weights are those before that step.
     """
     progress, reason = state.progress, ""
     try:
-        for observer in observers:
-            observer.on_start(state)
-        while progress.epoch < state.config.epochs and not progress.stop_reason:
-            report = _epoch(state, observers)
+        with state.interrupts:
             for observer in observers:
-                # Everybody hears of the last epoch too: the first reason counts, but it keeps nobody from being called.
-                reason = observer.on_epoch_end(report) or ""
-                progress.stop_reason = progress.stop_reason or reason
+                observer.on_start(state)
+            state.saved_at = time.monotonic()
+            while progress.epoch < state.config.epochs and not progress.stop_reason:
+                report = _epoch(state, observers)
+                for observer in observers:
+                    # Everybody hears of the last epoch too: the first reason counts, but all are called.
+                    reason = observer.on_epoch_end(report) or ""
+                    progress.stop_reason = progress.stop_reason or reason
+                state.interrupts.check()
         reason = progress.stop_reason or f"all {state.config.epochs} epochs done"
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
@@ -230,20 +181,21 @@ def train(state: TrainingState, observers: Sequence[Observer]) -> TrainingResult
 
 
 def _epoch(state: TrainingState, observers: Sequence[Observer]) -> EpochReport:
-    started = time.perf_counter()
-    sums, steps, rate, scale = _train_epoch(state, [o for o in observers if type(o).on_step is not Observer.on_step])
-    validation = evaluate(state.model, state.data.validation, state.config, state.device)
-    validation |= _own_metrics(state)
-    values = {name: float(total) / steps for name, total in sums.items()}
+    if not state.sums.steps:
+        state.sums = EpochSums()
+    _train_epoch(state, [o for o in observers if type(o).on_step is not Observer.on_step])
+    validation = _validate(state)
+    sums, state.sums = state.sums, EpochSums()
+    values = {name: float(total) / sums.steps for name, total in sums.totals.items()}
     gradient_norm = values.pop("gradient_norm", None)
     name, mode = state.model.selection_metric
     selected = validation[name]
-    progress = state.progress
+    progress, clip = state.progress, state.config.clip
     is_best = progress.best_epoch < 0 or _is_better(selected, progress.best, mode)
     if is_best:
         progress.best, progress.best_epoch = selected, progress.epoch
     state.schedule.after_epoch(is_best)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - sums.started
     progress.seconds += seconds
     progress.epoch += 1
     return EpochReport(
@@ -253,16 +205,16 @@ def _epoch(state: TrainingState, observers: Sequence[Observer]) -> EpochReport:
         train=values,
         validation=validation,
         logged=state.model.collect_logged(),
-        learning_rate=rate,
+        learning_rate=sums.learning_rate,
         gradient_norm=gradient_norm,
-        gradient_scale=scale,
+        gradient_scale=min(1.0, clip / (float(sums.gradient_norm) + 1e-6)) if clip else 1.0,
         selected=selected,
         best=progress.best,
         is_best=is_best,
         best_epoch=progress.best_epoch,
         seconds=seconds,
-        steps=steps,
-        samples=min(len(state.data.train), steps * state.config.batch_size),
+        steps=sums.steps,
+        samples=min(len(state.data.train), sums.steps * state.config.batch_size),
         progress=progress,
     )
 
@@ -274,16 +226,12 @@ def _is_better(value: float, best: float, mode: str) -> bool:
     return value < best if mode == "min" else value > best
 
 
-def _train_epoch(
-    state: TrainingState, step_observers: Sequence[Observer]
-) -> tuple[dict[str, Tensor], int, float, float]:
-    """One pass over the training windows: sums over steps, their number, the last learning rate and clip scale."""
+def _train_epoch(state: TrainingState, step_observers: Sequence[Observer]) -> None:
+    """The steps of one epoch that are not done yet; what they sum up to stands in ``state.sums``."""
     state.model.train()
-    sums: dict[str, Tensor] = {}
-    total = steps_per_epoch(len(state.data.train), state.config)
+    sums, total = state.sums, state.steps_per_epoch
     bad_step = torch.full((), -1, device=state.device, dtype=torch.long)
-    rate, norm = 0.0, torch.ones(())
-    for number, batch in enumerate(epoch_batches(state)):
+    for number, batch in _remaining_batches(state):
         rate = state.schedule.before_step(state.progress.step)
         losses, norm, finite = _step(state, batch)
         if state.device.type == "cuda":
@@ -291,8 +239,7 @@ def _train_epoch(
         elif not finite:
             _fail(state, batch, number)
         state.model.after_step()
-        for name, value in (losses | {"gradient_norm": norm}).items():
-            sums[name] = sums.get(name, 0.0) + value.detach()
+        sums.add(losses, norm, rate)
         if step_observers:
             report = StepReport(
                 state.progress.epoch, state.progress.step, number, total, losses, norm, rate, len(batch.index)
@@ -300,21 +247,36 @@ def _train_epoch(
             for observer in step_observers:
                 observer.on_step(report)
         state.progress.step += 1
+        if state.save_is_due():
+            _check_steps(state, bad_step)
+            state.save()
+            state.interrupts.check()
+    _check_steps(state, bad_step)
+
+
+def _remaining_batches(state: TrainingState) -> Iterator[tuple[int, Batch]]:
+    """The numbered batches of the epoch under way, without those a resumed run has behind it."""
+    batches, done = epoch_batches(state), state.sums.steps
+    if done:
+        # The random states of the checkpoint know of whatever was drawn for these batches.
+        states = random_states()
+        for _ in itertools.islice(batches, done):
+            pass
+        restore_random_states(states)
+    return enumerate(batches, done)
+
+
+def _check_steps(state: TrainingState, bad_step: Tensor) -> None:
+    """Raise TrainingError if a step on a GPU was not finite, which is looked at only now and then."""
     if state.device.type == "cuda" and (first := int(bad_step)) >= 0:
         _fail(state, next(batch for number, batch in enumerate(epoch_batches(state)) if number == first), first)
-    clip = state.config.clip
-    return sums, total, rate, min(1.0, clip / (float(norm) + 1e-6)) if clip else 1.0
 
 
 def epoch_batches(state: TrainingState) -> Iterator[Batch]:
     """The batches of the current epoch: their order depends on seed and epoch alone."""
     config = state.config
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.progress.epoch)
-    total = steps_per_epoch(len(state.data.train), config)
-    for number, batch in enumerate(state.data.train.batches(config.batch_size, generator)):
-        if number == total:
-            break
-        yield batch
+    yield from itertools.islice(state.data.train.batches(config.batch_size, generator), state.steps_per_epoch)
 
 
 def _step(state: TrainingState, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -352,18 +314,39 @@ def autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=kind, enabled=kind is not torch.float32)
 
 
+def _validate(state: TrainingState) -> dict[str, float]:
+    """Means over the validation part and the model's own metrics; what an interrupt leaves undone is done on resume."""
+    states = random_states()
+    try:
+        validation = evaluate(state.model, state.data.validation, state.config, state.device, state.interrupts)
+        state.interrupts.check()
+    except Interrupted:
+        restore_random_states(states)
+        state.save()
+        raise
+    return validation | _own_metrics(state)
+
+
 @torch.no_grad()
-def evaluate(model: Any, split: Split, config: TrainingConfig, device: torch.device) -> dict[str, float]:
+def evaluate(
+    model: Any, split: Split, config: TrainingConfig, device: torch.device, interrupts: HeldInterrupts | None = None
+) -> dict[str, float]:
     """Means of all losses over every sample of a split.
 
     Runs under a forked random state with a fixed seed, so that objectives with noise in them (diffusion, masking)
     are comparable from epoch to epoch and training is not disturbed.
+
+    Raises:
+        TrainingError: if the mean loss is not finite.
+        Interrupted: between two batches, if an interrupt is held back.
     """
     model.eval()
     sums: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         for batch in split.batches(EVALUATION_BATCH_SIZE):
+            if interrupts is not None:
+                interrupts.check()
             with autocast(config, device):
                 losses = model.losses(batch)
             for name, value in losses.items():

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..errors import UserError
 from ..tracking import tags
 from ..tracking.event_writer import EventWriter, SilentWriter
 from ..tracking.layout import custom_scalars_layout
 from ..tracking.run_folder import CHECKPOINT_FOLDER, METRICS_FILE, write_atomically
-from .checkpoint import read_checkpoint, write_checkpoint, write_with_previous
+from .checkpoint import previous_of, read_checkpoint, write_checkpoint, write_with_previous
 from .loop import EpochReport, Observer, TrainingState
 
 
@@ -66,7 +69,7 @@ class EventLogger(Observer):
     def on_start(self, state: TrainingState) -> None:
         """Write graph and dashboard layout at the very beginning of a run."""
         self.model = state.model
-        if state.progress.epoch == 0:
+        if state.progress.step == 0:
             self.writer.add_custom_scalars(custom_scalars_layout())
             example = next(iter(state.data.validation.batches(1)))
             self.writer.add_model_graph(state.model, example.inputs)
@@ -105,7 +108,7 @@ class Checkpoints(Observer):
     """Writes ``checkpoints/last.pt`` every epoch and ``checkpoints/best.pt`` when the selected value improves.
 
     Owns nothing but its folder. Comes after whatever writes events, so that the event file's length it stores covers
-    the epoch.
+    the epoch. Inside an epoch the loop asks for ``last.pt`` when it is time to, or when the run is to stop.
 
     Args:
         folder: the run's folder.
@@ -116,6 +119,7 @@ class Checkpoints(Observer):
         self.folder = folder / CHECKPOINT_FOLDER
         self.writer = writer
         self.state: TrainingState | None = None
+        self.data: dict[str, Any] = {}
 
     @property
     def last(self) -> Path:
@@ -128,19 +132,34 @@ class Checkpoints(Observer):
         return self.folder / "best.pt"
 
     def on_start(self, state: TrainingState) -> None:
-        """Make the folder."""
+        """Make the folder and take over the writing of checkpoints; those of an earlier run in it go."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if state.progress.step == 0:
+            self.remove()
         self.state = state
+        state.write_checkpoint = self._write_last
+        self.data = {"fingerprint": state.data.fingerprint(), "torch": str(torch.__version__)}
+        if hasattr(state.data, "schema"):
+            self.data["data"] = state.data.schema()
 
     def on_epoch_end(self, report: EpochReport) -> None:
         """Write the files."""
-        state = self.state
-        if state is None:
+        if self.state is None:
             return
-        model = state.model.checkpoint()
         if report.is_best:
-            write_checkpoint(self.best, model | {"progress": dict(vars(report.progress))})
-        write_with_previous(self.last, model | state.state_dict() | {"event_files": self.writer.byte_lengths()})
+            progress = {"progress": dict(vars(report.progress))}
+            write_checkpoint(self.best, self.state.model.checkpoint() | self.data | progress)
+        self.state.save()
+
+    def remove(self) -> None:
+        """Delete what is there: checkpoints of two runs, or of two starts of one run, do not fit together."""
+        for path in (self.last, previous_of(self.last), self.best):
+            path.unlink(missing_ok=True)
+
+    def _write_last(self) -> None:
+        if self.state is not None:
+            content = self.state.model.checkpoint() | self.data | self.state.state_dict()
+            write_with_previous(self.last, content | {"event_files": self.writer.byte_lengths()})
 
     def restore_best(self, model: Any) -> None:
         """Load the best epoch's weights into the model."""
@@ -228,9 +247,11 @@ def check_writable(folder: Path) -> None:
     """Make the folder of a run.
 
     Raises:
-        UserError: if it cannot be made.
+        UserError: if it cannot be made, or nothing can be written in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be made ({error.strerror}); name one you may write to") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"nothing can be written in the folder {folder}; change its rights or name another one")

@@ -16,9 +16,29 @@ ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START = 1 / 25
 
 
+_plain_step = torch.optim.AdamW.step.__wrapped__  # type: ignore[attr-defined]
+
+
+class _PlainAdamW(torch.optim.AdamW):
+    """torch's AdamW without its notes to torch's compiler, which is not in use here.
+
+    Every optimiser imports the compiler (``torch._dynamo``) at its first use, merely to tell it to stay away: 1.5 s at
+    the start of every training process. ``__wrapped__`` is the same method before that was added.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update; see ``torch.optim.AdamW.step``."""
+        return _plain_step(self, closure)
+
+
+for _name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+    setattr(_PlainAdamW, _name, getattr(torch.optim.AdamW, _name).__wrapped__)
+
+
 def build_optimizer(parameters: Iterable[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) in one fused kernel."""
-    return torch.optim.AdamW(list(parameters), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return _PlainAdamW(list(parameters), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def schedule_factor(schedule: str, step: int, total_steps: int, warmup_steps: int) -> float:

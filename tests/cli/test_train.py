@@ -113,7 +113,7 @@ def test_a_dry_run_checks_everything_and_writes_nothing(call: Call, tmp_path: Pa
     before = sorted(tmp_path.rglob("*"))
     shown = call(*QUICK, "--models", "lstm:basic", "--seeds", 2, *SMALL, "--dry-run")
     assert shown.code == 0 and "would train 2 runs" in shown.out
-    assert "lstm_basic/seed_1" in shown.out and "hidden_size=8" in shown.out and "windows of 8 rows" in shown.out
+    assert "lstm_basic/seed_1" in shown.out and "hidden_size=8" in shown.out and "8 rows x 1 features" in shown.out
     assert call(*QUICK, "--models", "lstm:basic", "--set", "hidden_size=0", "--dry-run").code == 2
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -149,7 +149,7 @@ def test_a_command_leaves_what_is_promised(as_process: Call, tmp_path: Path, pri
     assert len({result["windows"]["test_hash"] for result in results}) == 1
     assert results[0]["windows"]["test"] == 30
     # What a person sees: data, leaderboard, verdict, where the results are, and one line per model on the other stream.
-    for text in ("target: Close", "writing to runs/", "best first", "naive persistence", f"Results: runs/{root.name}"):
+    for text in ("target      Close", "writing to runs/", "best first", "naive persistence", f"Results: runs/{root.name}"):
         assert text in done.out
     assert re.search(r"add --tensorboard", done.out)
     lines = done.err.splitlines()

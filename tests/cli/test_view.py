@@ -326,7 +326,8 @@ def test_the_console_command_picks_the_module_by_its_first_word() -> None:
     assert console("view", "--help").stdout.startswith("Usage: trainboard view")
     wrong = console("veiw")
     assert (
-        wrong.returncode == 2 and "there is no command 'veiw'; known: train, view. Did you mean 'view'?" in wrong.stderr
+        wrong.returncode == 2
+        and "there is no command 'veiw'; known: train, view, predict, runs. Did you mean 'view'?" in wrong.stderr
     )
 
 

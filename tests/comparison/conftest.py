@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from src.data.options import DataOptions
-from src.data.readers import Table
 from src.data.series import SeriesData
+from src.data.tables import Table
 from src.models import create_model
 
 

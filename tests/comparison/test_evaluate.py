@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from contract_cases import NAMES, build
+from torch import nn
 
+from src import registry
 from src.comparison import evaluate as module
-from src.comparison.evaluate import evaluate, predictions_csv
+from src.comparison.evaluate import evaluate, predict_windows, predictions, predictions_csv
+from src.data.loading import load_data
 from src.data.options import DataOptions
-from src.data.series import load_data
 
 
 def read(text):
@@ -18,13 +21,14 @@ def read(text):
 
 
 class Counting:
-    """Forecasts like the model inside and keeps what it was shown."""
+    """Forecasts like the model inside and counts how often it was shown each window."""
 
     def __init__(self, model):
-        self.model, self.seen = model, []
+        self.model, self.sizes, self.seen = model, [], set()
 
     def predict(self, inputs):
-        self.seen.append(inputs)
+        self.sizes.append(len(inputs))
+        self.seen |= {window.tobytes() for window in inputs.numpy()}
         return self.model.predict(inputs)
 
 
@@ -33,12 +37,67 @@ class Counting:
 def test_every_window_once(part, task, make_data, make_model, monkeypatch):
     monkeypatch.setattr(module, "BATCH_SIZE", 7)
     data = make_data(300, 211, horizon=3, task=task)
-    counting = Counting(make_model("linear:dlinear", data))
-    evaluate(counting, data, part)
+    counting, model = (Counting(make_model("linear:dlinear", data)) for _ in range(2))
     split = getattr(data, part)
-    seen = torch.cat(counting.seen)
-    assert len(split) % 7
-    assert torch.equal(seen, split.select(range(len(split))).inputs)
+    evaluate(counting, data, part)
+    assert sum(counting.sizes) == len(split)
+    assert counting.seen == {window.tobytes() for window in split.select(np.arange(len(split))).inputs.numpy()}
+    shown = [(batch, forecast) for batch, forecast in predictions(model, split, np.arange(len(split)))]
+    assert set(model.sizes) == {7}, "another size of batch gives other bits"
+    order = torch.cat([batch.index for batch, _ in shown])
+    assert order.sort().values.tolist() == list(range(len(split)))
+    alike = split.select(order)
+    assert torch.equal(torch.cat([batch.inputs for batch, _ in shown]), alike.inputs)
+    assert torch.equal(torch.cat([batch.targets for batch, _ in shown]), alike.targets)
+    np.testing.assert_allclose(
+        np.concatenate([forecast for _, forecast in shown]), model.predict(alike.inputs), rtol=1e-5, atol=1e-6
+    )
+
+
+# Odd windows and several independent channels are where a row's place in a batch was seen to matter.
+SHAPES = {
+    "odd": {"window": 31, "horizon": 5, "transform": "log-return", "target": "a,b"},
+    "levels": {"window": 24, "horizon": 1, "transform": "level"},
+    "direction": {"window": 25, "horizon": 2, "task": "direction"},
+}
+
+
+def randomised(name, data):
+    """The model, its fitted tensors (if it is fitted by no gradient) drawn at random."""
+    model = build(name, data.spec, lags=31).eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point() and tensor.numel() and not tensor.isfinite().all():
+            tensor.data.normal_()
+        elif tensor.is_floating_point() and tensor.numel() and not tensor.abs().max():
+            nn.init.normal_(tensor.data, 0, 0.1)
+    return model
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_forecast_depends_on_its_window_only(name, shape, make_data):
+    """To the last bit: alone, and among others in any order and number."""
+    data = make_data(420, 300, seed=3, **SHAPES[shape])
+    if registry.entry(name).model_class.unsupported(data.spec):
+        return
+    model, split = randomised(name, data), data.train
+    every = predict_windows(model, data.spec, split, np.arange(len(split)))
+    assert len(every) > 300 and np.isfinite(every).all()
+    some = np.random.default_rng(0).permutation(len(split))[:150]
+    assert predict_windows(model, data.spec, split, some).tobytes() == every[some].tobytes()
+    for number in some[:6]:
+        alone = np.array([number])
+        assert predict_windows(model, data.spec, split, alone).tobytes() == every[alone].tobytes()
+
+
+def test_the_number_of_threads_does_not_matter(make_data, make_model):
+    """Attention of usual size divides its sums among threads."""
+    data = make_data(window=24, horizon=3)
+    model, index = make_model("transformer:basic", data), np.arange(100)
+    one = predict_windows(model, data.spec, data.train, index)
+    torch.set_num_threads(2)
+    assert predict_windows(model, data.spec, data.train, index).tobytes() == one.tobytes()
+    assert torch.get_num_threads() == 2, "as it was before"
 
 
 @pytest.mark.parametrize("transform", ["level", "return", "log-return"])

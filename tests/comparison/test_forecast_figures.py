@@ -6,8 +6,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.comparison.forecast_figures import NEWEST, ForecastFigures, draw_forecasts
+from src.data.loading import load_data
 from src.data.options import DataOptions
-from src.data.series import load_data
 from src.models import create_model
 from src.tracking import tags
 from src.tracking.event_writer import EventWriter

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.data.base import DataSpec
+from src.data.loading import load_data
 from src.data.options import DataOptions
-from src.data.readers import Table
-from src.data.series import SeriesData, load_data
+from src.data.series import SeriesData
+from src.data.tables import Table
 from src.errors import DataError, OptionError
 
 TRANSFORMS = ("level", "return", "log-return")
@@ -246,7 +247,7 @@ def test_default_target_is_said_aloud(columns, target):
 def test_targets_join_the_features_and_options_are_resolved():
     data = make(features="volume", target="Close, Open")
     assert data.spec.feature_names == ("Volume", "Close", "Open") and data.spec.target_channels == (1, 2)
-    assert None not in data.options.to_dict().values()
+    assert None not in [data.options.to_dict()[name] for name in ("target", "features", "transform")]
     again = SeriesData.from_tables([make_table(200, name="made-0")], data.options)
     assert again.spec == data.spec and again.fingerprint() == data.fingerprint()
     assert DataSpec.from_dict(json.loads(json.dumps(data.spec.to_dict()))) == data.spec

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data.windows import gather_windows, window_starts
+from src.data.windows import WindowStarts, gather_windows, window_starts
 
 
 def obvious_starts(row_range, series_range, window, horizon):
@@ -33,8 +33,7 @@ def test_starts_equal_the_obvious_loop(data):
     window, horizon = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 6))
     arguments = (row_first, row_last), (series_first, series_last), window, horizon
     starts = window_starts(*arguments)
-    assert starts.dtype == torch.int64
-    assert starts.tolist() == obvious_starts(*arguments)
+    assert list(starts) == obvious_starts(*arguments)
 
 
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**31))
@@ -48,3 +47,17 @@ def test_gathered_windows_equal_a_slow_loop(window, horizon, columns, seed):
         assert torch.equal(sample, torch.stack([rows[row] for row in range(start - window, start + horizon)]))
     assert torch.equal(gather_windows(rows, starts, window, 0), windows[:, :window])
     assert torch.equal(gather_windows(rows, starts, 0, horizon), windows[:, window:])
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=6))
+def test_starts_kept_as_runs_equal_the_list_of_them(runs):
+    ranges, first = [], 0
+    for gap, count in runs:
+        ranges.append(range(first + gap, first + gap + count))
+        first += gap + count
+    everything = [number for run in ranges for number in run]
+    starts = WindowStarts(ranges)
+    assert len(starts) == len(everything)
+    if everything:
+        order = torch.randperm(len(everything))
+        assert starts.at(order).tolist() == torch.tensor(everything)[order].tolist()

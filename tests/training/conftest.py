@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from src.data.base import Batch, DataSpec
+from src.data.loading import load_data
 from src.data.options import DataOptions
-from src.data.series import SeriesData, load_data
+from src.data.series import SeriesData
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -220,6 +220,7 @@ def test_a_batch_that_breaks_a_run_is_kept_beside_it(walk: SeriesData, tmp_path:
         model.fit(walk, options(), tensorboard_log_dir=tmp_path)
     batch = torch.load(tmp_path / "nonfinite_batch.pt", weights_only=True)
     assert batch["inputs"].shape == (64, 8, 1) and batch["index"].shape == (64,)
+    assert "epoch 0, step 2: layer outputs are finite" in batch["error"], "where it began is kept with it"
     assert isinstance(model.writer, SilentWriter)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import random
@@ -11,16 +10,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from tensorboard.util import tensor_util
+from comparing import (
+    children_of,
+    content,
+    differences,
+    different_files,
+    different_steps,
+    epochs_done,
+    events_of,
+    is_running,
+    table,
+    wait_for,
+    workers_of,
+)
 
 from src.tracking.run_folder import folder_name
 
@@ -47,101 +55,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs" / "run"
 
 
-def content(file: Path) -> dict[str, Any]:
-    return torch.load(file, weights_only=True)
-
-
-def differences(first: Any, second: Any, place: str = "") -> list[str]:
-    """Where two nested values differ in any bit; seconds are left out, and file names and sizes of events."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        left_out = {"seconds", "event_files"}
-        if first.keys() - left_out != second.keys() - left_out:
-            return [f"{place}: {first.keys() ^ second.keys()}"]
-        return [d for key in first.keys() - left_out for d in differences(first[key], second[key], f"{place}.{key}")]
-    if isinstance(first, list | tuple) and len(first) == len(second):
-        return [
-            d for n, pair in enumerate(zip(first, second, strict=True)) for d in differences(*pair, f"{place}[{n}]")
-        ]
-    same = torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second
-    return [] if same else [place]
-
-
-def table(file: Path) -> list[dict[str, str]]:
-    with open(file, newline="") as opened:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(opened)]
-
-
 def assert_same_results(root: Path, expected: Path) -> None:
     for model in MODELS:
-        run, other = root / folder_name(model), expected / folder_name(model)
-        assert table(run / "metrics.csv") == table(other / "metrics.csv"), model
-        assert (run / "predictions.csv").read_bytes() == (other / "predictions.csv").read_bytes(), model
-        results = [json.loads((folder / "results.json").read_text()) for folder in (run, other)]
-        assert differences(*results) == [], model
-        for name in ("best.pt", "last.pt"):
-            checkpoints = [content(folder / "checkpoints" / name) for folder in (run, other)]
-            assert differences(*checkpoints) == [], f"{model} {name}"
-        assert list(run.rglob("*.tmp")) == [], "no half-written file is left"
-
-
-def events_of(folder: Path) -> tuple[Counter[tuple[str, int]], dict[tuple[str, int], float]]:
-    """How often each (tag, step) stands in the folder's event files, and the values of scalars."""
-    counts: Counter[tuple[str, int]] = Counter()
-    scalars = {}
-    for file in sorted(folder.glob("events.out.tfevents.*")):
-        for event in EventFileLoader(str(file)).Load():
-            for value in event.summary.value:
-                counts[value.tag, event.step] += 1
-                if value.metadata.plugin_data.plugin_name == "scalars":
-                    scalars[value.tag, event.step] = float(tensor_util.make_ndarray(value.tensor))
-    return counts, scalars
+        assert different_files(root / folder_name(model), expected / folder_name(model)) == [], model
 
 
 def assert_every_step_once(root: Path, expected: Path) -> None:
     for model in MODELS:
-        counts, scalars = events_of(root / folder_name(model))
-        wanted, values = events_of(expected / folder_name(model))
-        assert set(counts.values()) == {1}, f"{model}: {[key for key, count in counts.items() if count > 1]}"
-        assert counts == wanted and scalars == values, model
+        run, other = root / folder_name(model), expected / folder_name(model)
+        assert different_steps(run, other) == ([], []), model
+        counts, _ = events_of(run)
         epochs = range(EPOCHS) if not model.startswith("baseline") else (0, EPOCHS - 1)
         for tag in ("Loss/train", "Loss/validation"):
-            assert sorted(step for name, step in scalars if name == tag) == list(epochs)
-
-
-def epochs_done(root: Path) -> int:
-    return sum(file.read_text().count(" epoch ") for file in root.glob("*/train.log"))
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def children_of(pid: int) -> list[int]:
-    """Processes whose parent is ``pid``, workers first of all."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def workers_of(pid: int) -> list[int]:
-    """The worker processes (one more child only keeps track of shared resources)."""
-    return [child for child in children_of(pid) if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+            assert sorted(step for name, step in counts if name == tag) == list(epochs)
 
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------
@@ -174,7 +100,7 @@ def test_a_killed_worker_fails_its_run_alone_and_resuming_mends_it(
     start_command: Start, run_command: Run, undisturbed: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "runs" / "run"
-    process = start_command(*ARGUMENTS, "--epochs", EPOCHS, "--jobs", 2)
+    process = start_command(*ARGUMENTS, "--epochs", EPOCHS, "--jobs", 2, "--tensorboard")
     wait_for(lambda: epochs_done(root) >= 3, process)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     out, err = process.communicate(timeout=60)
@@ -232,6 +158,76 @@ def test_an_interrupt_says_how_to_go_on_and_leaves_nobody_behind(
         assert ended.code == 0, ended.err
         assert_same_results(root, undisturbed)
         assert_every_step_once(root, undisturbed)
+
+
+SLOW_MODEL = """
+import os, time
+from pathlib import Path
+from torch import nn
+from src import BaseModel, register_model
+
+@register_model('slow:basic', by_default=False)
+class Slow(BaseModel):
+    '''Sleeps in every step, and a minute in the tenth if a file `stuck` lies beside it.'''
+    def __init__(self, spec, config):
+        super().__init__(spec, config)
+        self.layer = nn.Linear(spec.input_shape[0], 1)
+        self.steps = 0
+    def forward(self, inputs):
+        return self.layer(inputs[:, :, 0]).unsqueeze(1)
+    def losses(self, batch):
+        self.steps += 1
+        here = Path(__file__)
+        if self.steps == 10:
+            here.with_name(f'tenth_{os.getpid()}').touch()
+        time.sleep(60.0 if self.steps == 10 and here.with_name('stuck').exists() else 0.05)
+        return super().losses(batch)
+"""
+
+
+def start_slowly(start_command: Start, folder: Path, jobs: int) -> tuple[subprocess.Popen[str], Path]:
+    """A command in the middle of the first, long epoch of ``jobs`` runs, and its folder."""
+    (folder / "slow.py").write_text(SLOW_MODEL)
+    options = ("--data", "sample:walk", "--window", 8, "--batch-size", 8, "--name", "run", "--plugin", "slow.py")
+    process = start_command("--models", "slow:basic", *options, "--seeds", jobs, "--jobs", jobs, "--epochs", 1)
+    wait_for(lambda: len(list(folder.glob("tenth_*"))) == jobs, process)
+    assert process.poll() is None
+    return process, folder / "runs" / "run" / "slow_basic"
+
+
+@slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_long_epoch_is_saved_in_its_middle(start_command: Start, tmp_path: Path, jobs: int) -> None:
+    process, folder = start_slowly(start_command, tmp_path, jobs)
+    os.killpg(process.pid, signal.SIGTERM)  # to the workers too, as a service manager does
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in out + err, err
+    assert "finishing the step and saving; once more to leave at once" in err and "go on with: " in err
+    files = list(folder.rglob("last.pt"))
+    assert len(files) == jobs
+    for file in files:
+        saved = content(file)
+        assert saved["progress"]["epoch"] == 0 and saved["epoch"]["steps"] == saved["progress"]["step"] >= 9
+        assert json.loads((file.parents[1] / "results.json").read_text())["status"] == "interrupted"
+
+
+@slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_second_ctrl_c_leaves_at_once(start_command: Start, tmp_path: Path, jobs: int) -> None:
+    (tmp_path / "stuck").touch()
+    process, folder = start_slowly(start_command, tmp_path, jobs)
+    children = children_of(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(1.0)
+    assert process.poll() is None, "the first one waits for the step"
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 130 and "Traceback" not in out + err, err
+    assert list(folder.rglob("last.pt")) == []
+    time.sleep(0.0 if not any(map(is_running, children)) else 2.0)
+    assert not any(map(is_running, children)), "workers are left over"
 
 
 # --- nothing to do, more to do ----------------------------------------------------------------------------------------

@@ -1,0 +1,206 @@
+"""``predict.py``: forecast what comes after new data, with a trained run or with all runs of a command."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..data.options import ReadingOptions
+from ..errors import OptionError, UserError
+from ..options import Options, field_types, option
+from .common import VariadicCommand, new_app
+from .parameters import given, several, with_parameters
+from .train_output import account_lines, terminal_width
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..comparison.outlook_figure import Outlook
+    from ..data.tables import Note, Table
+
+app = new_app()
+
+ROWS_SHOWN = 60
+
+_DEFAULTS = {"data": "the run's own data"}
+Reading: type[Options] = dataclasses.make_dataclass(
+    "Reading",
+    [
+        (
+            field.name,
+            field_types(ReadingOptions)[field.name] | None,
+            option(None, **{**field.metadata, "default_text": _DEFAULTS.get(field.name, "as in training")}),
+        )
+        for field in dataclasses.fields(ReadingOptions)
+    ],
+    bases=(Options,),
+    frozen=True,
+)
+"""The options of reading, each as it was in training unless the user says otherwise."""
+
+
+class PredictCommand(VariadicCommand):
+    """``--series A B`` takes several values after one flag."""
+
+    variadic = several(ReadingOptions)
+
+
+def predict(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="runs/<timestamp>/<model>, or runs/<timestamp> for all its models")
+    ],
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="write a .csv or .parquet file; - for CSV on stdout"),
+    ] = None,
+    every_window: Annotated[
+        bool, typer.Option("--all", help="also the forecasts from within the data, with what was actual")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="draw history and next horizon of up to 12 series")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    **values: Any,
+) -> None:
+    """Forecast the next horizon after the last row of new data, in their own units.
+
+    Columns, scaling and the way of reading come from the run. For a run of task direction: probabilities of up.
+    """
+    if output not in (None, "-"):
+        check_file(Path(str(output)), "--output", (".csv", ".parquet"), overwrite)
+    if plot is not None:
+        check_file(plot, "--plot", (".png",), overwrite)
+    table, outlooks, probabilities = forecast_all(run, given(values, Reading), every_window)
+    if plot is not None:
+        from ..comparison.outlook_figure import draw_outlooks
+
+        write(plot, draw_outlooks(outlooks, f"Forecasts of {run}", probabilities=probabilities))
+    if output is None:
+        show(table)
+    elif output == "-":
+        from ..comparison.evaluate import as_csv
+
+        print(as_csv(table), end="")
+    else:
+        write(Path(output), content(table, Path(output)))
+
+
+app.command(cls=PredictCommand)(with_parameters(predict, Reading))
+
+
+def forecast_all(run: Path, reading: Mapping[str, Any], every_window: bool) -> tuple[pd.DataFrame, list[Outlook], bool]:
+    """Forecast with one run or all completed runs of a folder, and say on stderr what was found in the data.
+
+    Returns:
+        the forecasts, with a column ``model`` for the runs of a folder; what to draw; whether they are probabilities.
+    """
+    import pandas as pd
+
+    from ..prediction import forecast_tables, load_run, read_new, reading_options, run_folders
+
+    folders = run_folders(run)
+    changes = {name: value for name, value in reading.items() if name != "data"}
+    known: dict[ReadingOptions, Sequence[Table]] = {}
+    tables, outlooks, task = [], list[Any](), ""
+    for folder in folders:
+        trained = load_run(folder)
+        options = reading_options(trained, reading.get("data"), changes)
+        is_new = options not in known
+        if is_new:
+            known[options] = read_new(options, trained)
+        found = forecast_tables(trained, known[options], every_window)
+        if is_new:
+            say_what_was_found(options.data, found.notes)
+        table = found.table
+        if folders != [run]:
+            table.insert(0, "model", trained.label)
+        tables.append(table)
+        outlooks = _joined(outlooks, found.outlooks)
+        task = trained.model.spec.task
+    return pd.concat(tables, ignore_index=True), outlooks, task == "direction"
+
+
+def _joined(outlooks: Sequence[Outlook], more: Sequence[Outlook]) -> list[Outlook]:
+    """The forecasts of several models of the same series in the same panels; the history is that of the longest."""
+    if not outlooks:
+        return list(more)
+    return [
+        dataclasses.replace(
+            first if len(first.history) >= len(second.history) else second,
+            forecasts={**first.forecasts, **second.forecasts},
+        )
+        for first, second in zip(outlooks, more, strict=True)
+    ]
+
+
+def say_what_was_found(data: str, notes: Sequence[Note]) -> None:
+    """The account of the new data, on stderr."""
+    from ..data.reading.sources import hide_password
+
+    print(f"data: {hide_password(data)}", file=sys.stderr)
+    lines = [(note.topic, note.text, note.option) for note in notes if not note.warning]
+    lines += [("warning", f"{note.topic}: {note.text}", note.option) for note in notes if note.warning]
+    for line in account_lines(lines, terminal_width()) if lines else ():
+        print(line, file=sys.stderr)
+
+
+def check_file(file: Path, flag: str, suffixes: Sequence[str], overwrite: bool) -> None:
+    """Refuse a file that cannot or must not be written, before anything is computed.
+
+    Raises:
+        UserError: with what to do about it.
+    """
+    if file.suffix.lower() not in suffixes:
+        raise OptionError(f"{flag} must end in {' or '.join(suffixes)}, but got {file}")
+    if not file.parent.is_dir():
+        raise UserError(f"{flag} needs a folder that exists, but there is no {file.parent}; make it first")
+    if file.is_dir():
+        raise UserError(f"{flag} must name a file, but {file} is a folder")
+    if file.exists() and not overwrite:
+        raise UserError(f"{flag} must be a new file, but {file} exists; use another name, or --overwrite")
+
+
+def content(table: pd.DataFrame, file: Path) -> str | bytes:
+    """The table as CSV or Parquet, as the file's name says."""
+    if file.suffix.lower() == ".csv":
+        from ..comparison.evaluate import as_csv
+
+        return as_csv(table)
+    buffer = io.BytesIO()
+    try:
+        table.to_parquet(buffer, index=False)
+    except ImportError:
+        raise UserError(
+            "a .parquet file needs pyarrow, which is not installed; pip install pyarrow, or write .csv"
+        ) from None
+    return buffer.getvalue()
+
+
+def write(file: Path, data: str | bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    from ..tracking.run_folder import write_atomically
+
+    try:
+        write_atomically(file, data)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written ({error.strerror}); name another place") from None
+    print(f"wrote {file}", file=sys.stderr)
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print the newest rows, to six digits."""
+    print(table.tail(ROWS_SHOWN).to_string(index=False, na_rep="", float_format=lambda value: f"{value:.6g}"))
+    if len(table) > ROWS_SHOWN:
+        print(f"the last {ROWS_SHOWN} of {len(table):,} rows; --output FILE writes all")

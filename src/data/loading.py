@@ -1,0 +1,133 @@
+"""From the options to series: samples, files and databases; large inputs through a cache on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, OptionError
+from .cache import TableCache
+from .options import DataOptions, ReadingOptions
+from .rows import InMemory, RowStore
+from .samples import CUT_IN_TIME, Sample, load_sample
+from .scaling import Scaler
+from .series import SeriesData
+from .tables import Note, StackedTables, Table, date_text, infer_period, release, stack_tables
+
+LARGE_BYTES = 64 * 2**20
+"""Inputs with more text than this are read once, into the cache, and mapped into memory from there."""
+
+_SAMPLE_PREFIX = "sample:"
+
+
+def load_data(options: DataOptions, seed: int = 0, scaler: Scaler | None = None) -> SeriesData:
+    """Read what ``options.data`` names and cut it into scaled windows.
+
+    Args:
+        options: which data, columns, windows and parts.
+        seed: of samples that are drawn at random; files do not depend on it.
+        scaler: what was fitted to this data before, to be used again.
+
+    Raises:
+        DataError: if the data cannot be read, or are not enough for the windows and parts asked for.
+        OptionError: if an option names what the data do not have.
+    """
+    if options.test_data is not None and (options.test_data == "-" or "://" in options.test_data):
+        raise OptionError(f"--test-data must be a file, folder or glob, but got {options.test_data}; save it as a file")
+    for flag, text in (("--data", options.data), ("--test-data", options.test_data or "")):
+        if text.startswith(_SAMPLE_PREFIX) and options.test_data is not None:
+            raise OptionError(
+                f"a separate test set goes with files, as a sample has a test part, but got {flag} {text}; "
+                "leave --test-data out"
+            )
+    if options.data.startswith(_SAMPLE_PREFIX):
+        name = options.data.removeprefix(_SAMPLE_PREFIX)
+        return SeriesData(load_sample(name, window=options.window, seed=seed), options, scaler)
+    stacked, training_series, store = _load_files(options)
+    test_data = None if options.test_data is None else resolved(options.test_data)
+    options = replace(options, data=resolved(options.data), test_data=test_data)
+    parts = None
+    if training_series < len(stacked.names):
+        parts = np.full(len(stacked.names), CUT_IN_TIME)
+        parts[training_series:] = 2
+        stacked = replace(stacked, notes=(*stacked.notes, *_overlap(stacked, training_series)))
+    period = infer_period(stacked.dates[: stacked.bounds[1]])
+    data = SeriesData(Sample(stacked, period=period, parts=parts), options, scaler, store)
+    release(stacked.dates)
+    return data
+
+
+def resolved(data: str) -> str:
+    """What ``--data`` names, in a form that holds in any working directory."""
+    return data if data == "-" or "://" in data else str(Path(data).expanduser().absolute())
+
+
+def _load_files(options: DataOptions) -> tuple[StackedTables, int, RowStore]:
+    """The series of ``--data`` and, after them, those of ``--test-data``; how many are the former; where rows go."""
+    from .readers import read_tables
+    from .reading.sources import open_sources
+
+    sources = open_sources(options)
+    test_sources = [] if options.test_data is None else open_sources(replace(options, data=options.test_data))
+
+    def read(workspace: Path | None) -> tuple[list[Table], int]:
+        tables = read_tables(sources, options, workspace and _made(workspace / "data"))
+        test_tables = (
+            read_tables(test_sources, options, workspace and _made(workspace / "test")) if test_sources else []
+        )
+        return _in_common(tables, test_tables), len(tables)
+
+    every = [*sources, *test_sources]
+    if sum(source.size for source in every) > LARGE_BYTES:
+        entry = TableCache(options.cache).entry(every, options, read)
+        return entry.tables, entry.training_series, entry
+    tables, training_series = read(None)
+    return stack_tables(tables), training_series, InMemory()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _in_common(tables: list[Table], test_tables: list[Table]) -> list[Table]:
+    """All tables with the columns that training and test data share."""
+    if not test_tables or list(tables[0].columns) == list(test_tables[0].columns):
+        return [*tables, *test_tables]
+    shared = [name for name in tables[0].columns if name in test_tables[0].columns]
+    left_out = sorted({*tables[0].columns, *test_tables[0].columns} - set(shared))
+    if not shared:
+        raise DataError(
+            f"test data need the columns of the data, but --data has {', '.join(tables[0].columns)} and --test-data "
+            f"{', '.join(test_tables[0].columns)}; make them alike"
+        )
+    note = Note("columns", f"only in --data or only in --test-data, left out: {', '.join(left_out)}")
+    chosen = [
+        replace(table, columns={name: table.columns[name] for name in shared}) for table in [*tables, *test_tables]
+    ]
+    return [replace(chosen[0], notes=(*chosen[0].notes, note)), *chosen[1:]]
+
+
+def _overlap(stacked: StackedTables, training_series: int) -> list[Note]:
+    """A warning where a series of that name is both in the data and in the test data at the same time."""
+    last = {stacked.names[number]: stacked.dates[stacked.bounds[number + 1] - 1] for number in range(training_series)}
+    found = []
+    for number in range(training_series, len(stacked.names)):
+        name, first = stacked.names[number], stacked.dates[stacked.bounds[number]]
+        known = last.get(name, next(iter(last.values())) if len(last) == 1 else None)
+        if known is not None and first <= known:
+            text = (
+                f"{name} begins on {date_text(first)}, before the data end on {date_text(known)}: it is no unseen time"
+            )
+            found.append(Note("test data", text, "--test-data", warning=True))
+    return found[:1]
+
+
+def read_series(options: ReadingOptions) -> list[Table]:
+    """All series that ``options.data`` names, in memory."""
+    from .readers import read_tables
+    from .reading.sources import open_sources
+
+    return read_tables(open_sources(options), options)
