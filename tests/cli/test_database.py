@@ -64,9 +64,8 @@ def test_postgres_read_trained_resumed_forecast(postgres: str, tmp_path: Path) -
     csv = tmp_path / "same.csv"
     chosen = prices().query("ticker == 'AAA'").drop(columns="ticker")
     chosen.to_csv(csv, index=False)
-    trained = call(
-        tmp_path, "train_models.py", *SMALL, "--data", postgres, "--query", QUERY, "--epochs", 1, "--jobs", 2
-    )
+    database = ("--data", postgres, "--query", QUERY)
+    trained = call(tmp_path, "train_models.py", *SMALL, *database, "--epochs", 1, "--jobs", 2)
     assert trained.returncode == 0, trained.stderr
     expected = call(tmp_path, "train_models.py", *SMALL[:-1], "csv", "--data", csv, "--epochs", 1, "--jobs", 1)
     assert expected.returncode == 0, expected.stderr

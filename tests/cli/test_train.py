@@ -149,7 +149,7 @@ def test_a_command_leaves_what_is_promised(as_process: Call, tmp_path: Path, pri
     assert len({result["windows"]["test_hash"] for result in results}) == 1
     assert results[0]["windows"]["test"] == 30
     # What a person sees: data, leaderboard, verdict, where the results are, and one line per model on the other stream.
-    for text in ("target      Close", "writing to runs/", "best first", "naive persistence", f"Results: runs/{root.name}"):
+    for text in ("target   ", "writing to runs/", "best first", "naive persistence", f"Results: runs/{root.name}"):
         assert text in done.out
     assert re.search(r"add --tensorboard", done.out)
     lines = done.err.splitlines()

@@ -106,7 +106,7 @@ def test_epochs_of_any_unit_and_units_the_user_names():
 def test_typed_columns():
     zoned = pd.Series(pd.to_datetime(["2024-03-30 23:00", "2024-03-31 23:00"]).tz_localize("Europe/Berlin"))
     parsed = parse_dates(zoned)
-    assert parsed.zones and parsed.instants.astype("datetime64[ns]").astype(str)[1].startswith("2024-03-31T21:00")
+    assert parsed.zoned.all() and parsed.instants.astype("datetime64[ns]").astype(str)[1].startswith("2024-03-31T21:00")
     assert parse_dates(pd.Series([20040817, 20040818])).instants[0] == parse_dates(text("2004-08-17")).instants[0]
     objects = pd.Series([datetime(2004, 8, 17), None], dtype=object)
     assert (parse_dates(objects).instants == NOT_A_DATE).tolist() == [False, True]
