@@ -144,10 +144,6 @@ def _convert(
     held = []
     for block in _blocks(source, large):
         if scan is None:
-            if block.cells.empty:
-                raise DataError(
-                    f"a file needs at least 2 rows below its header, but {source.location} has none; add rows"
-                )
             scan = SourceScan(block, options)
         scanned = scan.add(block)
         if not large:

@@ -15,9 +15,12 @@ from ..errors import DataError
 from .options import DataOptions
 from .scaling import Scaler, transform_rows
 from .tables import ROWS_AT_ONCE, StackedTables, release
+from .windows import gather_windows
 
 ROWS_BEFORE_RELEASE = 200_000
 """Where values are mapped from disk, their memory is given back after looking up so many."""
+BATCHES_BEFORE_RELEASE = 16
+"""The same for scaled rows: windows at random places would otherwise bring all of them into memory."""
 
 
 class RowStore(Protocol):
@@ -57,6 +60,7 @@ class Rows:
         groups: the scaler's group of every series, int64 ``[series]``.
         options: window, horizon, task and transform, nothing left open.
         target_history: whether past values of the targets are known.
+        mapped: the scaled rows, where they are mapped from disk.
     """
 
     inputs: Tensor
@@ -68,7 +72,16 @@ class Rows:
     groups: np.ndarray
     options: DataOptions
     target_history: bool
+    mapped: np.ndarray | None = None
     _rows_looked_up: int = 0
+    _batches_gathered: int = 0
+
+    def gather(self, starts: Tensor, window: int) -> Tensor:
+        """The inputs before each of ``starts``, ``[batch, window, features]``, from as little memory as they take."""
+        self._batches_gathered += 1
+        if self.mapped is not None and self._batches_gathered % BATCHES_BEFORE_RELEASE == 0:
+            release(self.mapped)
+        return gather_windows(self.inputs, starts, window, 0)
 
     def levels(self, rows: np.ndarray) -> np.ndarray:
         """The targets' levels in original units, float64 ``[..., targets]`` for row numbers ``[...]``."""

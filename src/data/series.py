@@ -27,7 +27,7 @@ from .rows import InMemory, Rows, RowStore, Transformed, as_tensor, up_share, up
 from .samples import CUT_IN_TIME, Sample
 from .scaling import Scaler
 from .series_windows import NewestWindows, SeriesSplit, sha256
-from .tables import Note, StackedTables, Table, infer_period, stack_tables
+from .tables import Note, StackedTables, Table, infer_period, release, stack_tables
 from .windows import WindowStarts, window_starts
 
 ROWS_FOR_STEP = 10_001
@@ -112,6 +112,7 @@ class SeriesData:
         """Move the rows, which all windows are gathered from, to ``device``; returns itself."""
         shared = self._rows.targets is self._rows.inputs
         self._rows.inputs = self._rows.inputs.to(device)
+        self._rows.mapped = self._rows.mapped if device.type == "cpu" else None
         self._rows.targets = self._rows.inputs if shared else self._rows.targets.to(device)
         return self
 
@@ -195,7 +196,9 @@ def _build_rows(
         outputs = inputs
     else:
         outputs = as_tensor(scaled[:, channels])
-    return Rows(inputs, outputs, tables, places, channels, scaler, groups, options, target_history)
+    mapped = scaled if isinstance(scaled, np.memmap) else None
+    release(scaled)
+    return Rows(inputs, outputs, tables, places, channels, scaler, groups, options, target_history, mapped)
 
 
 def _groups(tables: StackedTables, scaler: Scaler, trained: Sequence[str]) -> np.ndarray:

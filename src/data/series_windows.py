@@ -37,12 +37,13 @@ class SeriesSplit:
 
         The order is drawn on the CPU, so that it does not depend on the device. The last batch may be smaller.
         """
-        rows, count = self._rows, len(self)
-        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-        order = order.to(rows.inputs.device)
-        # Sliced as it goes: a list of all batches of a long series takes more memory than the series.
+        count, device = len(self), self._rows.inputs.device
+        order = None  # four bytes a window: the order of a long series is a tenth of the series
+        if generator is not None:
+            order = torch.randperm(count, generator=generator, dtype=torch.int32).to(device)
         for first in range(0, count, batch_size):
-            index = order[first : first + batch_size]
+            last = min(first + batch_size, count)
+            index = torch.arange(first, last, device=device) if order is None else order[first:last].long()
             yield self._batch(self._starts.at(index), index)
 
     def select(self, index: np.ndarray | Tensor) -> Batch:
@@ -54,10 +55,10 @@ class SeriesSplit:
         """The last rows of what a model reads, ``[batch, at most rows, features]``."""
         order = torch.as_tensor(index, dtype=torch.int64).to(self._rows.inputs.device)
         length = min(rows, self._rows.options.window)
-        return gather_windows(self._rows.inputs, self._starts.at(order), length, 0)
+        return self._rows.gather(self._starts.at(order), length)
 
     def _batch(self, starts: Tensor, index: Tensor) -> Batch:
-        inputs = gather_windows(self._rows.inputs, starts, self._rows.options.window, 0)
+        inputs = self._rows.gather(starts, self._rows.options.window)
         return Batch(inputs, self._targets(starts), index)
 
     def _targets(self, starts: Tensor) -> Tensor:
