@@ -175,6 +175,7 @@ def reading_options(trained: TrainedRun, data: str | None, changes: Mapping[str,
         known["data"] = data
         if "://" not in data:
             known["query"] = None  # a query belongs to its database
+        known["series"] = None  # and names of series to their file
     return ReadingOptions.from_dict({**known, **changes})
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,10 +26,15 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
+def lines(text: str) -> list[str]:
+    """Every command of a document, one line each, without comments."""
+    joined = [block.replace("\\\n", " ") for block in blocks(text, "bash")]
+    return [line.partition("  #")[0].strip() for block in joined for line in block.splitlines()]
+
+
 def commands(text: str, script: str) -> list[list[str]]:
     """The arguments of every command that starts ``script``."""
-    lines = [line.partition("#")[0] for block in blocks(text, "bash") for line in block.splitlines()]
-    return [shlex.split(line)[2:] for line in lines if line.startswith(f"python {script}")]
+    return [shlex.split(line)[2:] for line in lines(text) if line.startswith(f"python {script}")]
 
 
 def run(folder: Path, script: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -37,30 +44,60 @@ def run(folder: Path, script: str, arguments: list[str]) -> subprocess.Completed
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the examples speak of: a file of prices and an earlier run."""
+    """A folder with what the examples speak of: files of prices, a database, and an earlier command's runs."""
     folder = tmp_path_factory.mktemp("workplace")
     goog = load_sample("goog", window=96, seed=0).tables
     table = pd.DataFrame(goog.values, columns=list(goog.columns))
     table.insert(0, "Date", goog.dates)
-    table.to_csv(folder / "prices.csv", index=False)
-    first = ["--models", "linear:dlinear", "--epochs", "1", "--name", "20250110_143022"]
-    assert run(folder, "train_models.py", first).returncode == 0
-    # The examples repeat a run of this model.
-    earlier = folder / "runs" / "20250110_143022"
-    made = run(folder, "train_models.py", ["--models", "lstm:basic", "--epochs", "1", "--name", "other"])
-    assert made.returncode == 0
-    (folder / "runs" / "other" / "lstm_basic").rename(earlier / "lstm_basic")
+    write_price_files(folder, table)
+    temperature = pd.Series(10 + 8 * np.sin(np.arange(len(table)) / 4)).round(1)
+    days = table["Date"].dt.strftime("%d/%m/%Y")
+    readings = pd.DataFrame({"Date": days, "T": temperature, "RH": temperature * 3 + 20})
+    readings.to_csv(folder / "readings.csv.gz", index=False, sep=";", decimal=",")
+    words = "--models lstm:basic linear:dlinear baseline:naive gru:residual --epochs 1 --name 20250110_143022"
+    assert run(folder, "train_models.py", [*words.split(), "--data", "prices.csv"]).returncode == 0
     return folder
+
+
+def write_price_files(folder: Path, table: pd.DataFrame) -> None:
+    table.to_csv(folder / "prices.csv", index=False)
+    table.to_csv(folder / "newer.csv", index=False)
+    table[:800].to_csv(folder / "early.csv", index=False)
+    table[800:].to_csv(folder / "later.csv", index=False)
+    (folder / "prices").mkdir()
+    for name in ("AAPL", "GOOG"):
+        table.to_csv(folder / "prices" / f"{name}.csv", index=False)
+    wide = {"Date": table["Date"], "AAPL": table["Close"], "GE": table["Open"], "GOOG": table["Low"]}
+    pd.DataFrame(wide).to_csv(folder / "closes.csv.gz", index=False)
+    with sqlite3.connect(folder / "prices.db") as connection:
+        table.assign(ticker="AAPL").to_sql("prices", connection, index=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", commands(README, "train_models.py"), ids=" ".join)
 def test_every_training_command_of_the_readme_runs(workplace: Path, arguments: list[str]) -> None:
-    # One epoch is enough to see that a command works; the last value of a flag counts.
+    # One epoch is enough to see that a command works, and one model to see that its data are read.
     shorter = [] if "--resume" in arguments or "--list" in arguments else ["--epochs", "1"]
+    if "--data" in arguments and "--models" not in arguments:
+        shorter += ["--models", "linear:nlinear"]
     done = run(workplace, "train_models.py", [*arguments, *shorter])
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_other_commands_of_the_readme_run_in_their_order(workplace: Path) -> None:
+    scripts = ("python predict.py", "python manage_runs.py", "cat ", "zcat ")
+    shown = [line for line in lines(README) if line.startswith(scripts)]
+    assert len(shown) > 10
+    for line in shown:
+        words = line.replace("python ", f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/")
+        words += " --models linear:nlinear --epochs 1" if "train_models" in line else ""
+        words += " --yes" if " delete " in line else ""
+        done = subprocess.run(["bash", "-c", words], cwd=workplace, capture_output=True, text=True, timeout=120)
+        # The doctor may find something wrong with the machine that runs this.
+        assert done.returncode == 0 or "doctor" in line, f"{line}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:

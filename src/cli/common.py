@@ -85,6 +85,8 @@ def _describe_usage_error(error: TyperException) -> str:
         message = f"there is no option {unknown}.{did_you_mean(str(unknown), known)}"
     if context is None:
         return message
+    if "unexpected extra argument" in message:
+        message += ". A pattern of files wants quotes: --data 'prices/*.csv'"
     separator = "" if message.endswith((".", "?")) else "."
     return f"{message}{separator} `{context.command_path} --help` lists what can be given"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app = new_app()
 
 EXPERIMENT = f"{__package__.rpartition('.')[0]}.experiment"  # ``src`` in a checkout, ``trainboard`` in a wheel
-RESUME_MAY_CHANGE = ("epochs", "patience")
+RESUME_MAY_CHANGE = ("epochs", "patience", "data")
 
 
 class TrainCommand(VariadicCommand):
@@ -89,7 +89,8 @@ def train(
     if resume is not None:
         others = {"seeds": seeds != 1, "tensorboard": tensorboard is not None, "plugin": plugin}
         check_resume(values, name=name, config=config, models=models, settings=settings, **others)
-        code = resume_runs(resume, given(values, TrainingConfig), jobs, dry_run, debug)
+        changes = given(values, TrainingConfig)
+        code = resume_runs(resume, changes, values.get("data"), jobs, dry_run, debug)
         raise typer.Exit(code)
     from ..plan import Selection
 
@@ -214,19 +215,32 @@ def check_resume(values: Mapping[str, Any], **others: Any) -> None:
     if changed:
         flag = {"settings": "set"}.get(changed[0], changed[0]).replace("_", "-")
         raise OptionError(
-            f"--resume goes on with what the run folder's plan says; only --epochs and --patience may change, "
+            "--resume goes on with what the run folder's plan says; only --epochs, --patience and where the same "
+            "--data are may change, "
             f"but got --{flag}"
         )
 
 
-def resume_runs(root: Path, changes: Mapping[str, Any], jobs: str, dry_run: bool, debug: bool) -> int:
-    """Go on with what is unfinished in a run folder; with more epochs, with all that did not stop by themselves."""
+def resume_runs(root: Path, changes: Mapping[str, Any], data: str | None, jobs: str, dry_run: bool, debug: bool) -> int:
+    """Go on with what is unfinished in a run folder; with more epochs, with all that did not stop by themselves.
+
+    Args:
+        root: the run folder.
+        changes: new values of training options.
+        data: where the same data are now, if they have moved.
+        jobs, dry_run, debug: as on the command line.
+    """
     parse_jobs(jobs)
+    from dataclasses import replace
+
+    from ..data.loading import resolved
     from ..experiment import prepare_resume
     from ..plan import read_plan, write_plan
     from ..tracking.run_folder import only_command_on
 
     plans = read_plan(root)
+    if data is not None:
+        plans = [replace(plan, data=replace(plan.data, data=resolved(data))) for plan in plans]
     plans, unfinished = prepare_resume(root, plans, changes)
     if not unfinished:
         print(f"nothing left to do: all {len(plans)} runs in {root} are complete")
@@ -236,7 +250,7 @@ def resume_runs(root: Path, changes: Mapping[str, Any], jobs: str, dry_run: bool
         print_plans(unfinished)
         return 0
     with only_command_on(root):
-        if changes:
+        if changes or data is not None:
             write_plan(root, plans, sys.argv)
         print(f"resuming {len(unfinished)} of {len(plans)} runs in {root}", flush=True)
         return carry_out(root, plans, unfinished, jobs, resume=True, debug=debug)

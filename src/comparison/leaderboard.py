@@ -156,6 +156,8 @@ def verdict(table: pd.DataFrame) -> str:
     if table.empty:
         return "No run was completed, so there is nothing to compare."
     rivals = table[table["model"] != NAIVE]
+    if rivals.empty:
+        return f"There is nothing to compare {NAIVE} with; train a model beside it."
     if rivals["skill_vs_naive"].isna().all():
         return f"Best: {table['model'][0]}. There is no persistence forecast to compare with on this data."
     direction = table.attrs["task"] == "direction"

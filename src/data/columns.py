@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,24 @@ from .options import DataOptions
 from .reading.column_names import canonical_name
 from .samples import Sample
 from .tables import Note, StackedTables, blocks, date_text
+
+PRICE_NAMES = (
+    "price",
+    "settle",
+    "settlement",
+    "settlement price",
+    "kurs",
+    "schlusskurs",
+    "schlußkurs",
+    "schluss",
+    "nav",
+)
+"""What else a closing price may be called, as ``canonical_name`` spells it."""
+
+_SIDE_COLUMN = re.compile(
+    r"^(volume|vol|change|chg|turnover|open interest|trades|count|umsatz|stück)\b|change|%|^volume "
+)
+"""Columns that hardly anybody wants to forecast just because they stand last."""
 
 
 def _find_column(text: str, columns: Sequence[str], option: str) -> str:
@@ -77,7 +96,23 @@ def _default_target(columns: Sequence[str]) -> tuple[str, str]:
     for wanted, reason in (("adj close", "the adjusted close"), ("close", "the close")):
         if wanted in named:
             return named[wanted], reason
-    return columns[-1], "the last column, as none is called close"
+    for wanted in PRICE_NAMES:
+        if wanted in named:
+            return named[wanted], "a price, by its name"
+    likely = [name for name in columns if not _SIDE_COLUMN.search(canonical_name(name))]
+    return (likely or list(columns))[-1], "the last column, as none is called close"
+
+
+def choose_transform(sample: Sample, options: DataOptions, targets: Sequence[str], notes: list[Note]) -> str:
+    """What was asked for, else returns; levels where a target that is no price has values without a return."""
+    if options.transform is not None:
+        return options.transform
+    prices = {"adj close", "close", "open", "high", "low", *PRICE_NAMES}
+    others = [name for name in targets if canonical_name(name) not in prices]
+    if sample.transform != "level" and any(row is not None for row in first_rows_not_positive(sample.tables, others)):
+        notes.append(Note("target", "forecast as it is, as values of zero or below have no return", "--transform"))
+        return "level"
+    return sample.transform
 
 
 def check_task(sample: Sample, options: DataOptions) -> None:

@@ -43,6 +43,11 @@ def load_data(options: DataOptions, seed: int = 0, scaler: Scaler | None = None)
                 "leave --test-data out"
             )
     if options.data.startswith(_SAMPLE_PREFIX):
+        if options.query is not None:
+            raise OptionError(
+                f"--query needs a database in --data, but that is {options.data}; give an address such as "
+                "sqlite:///prices.db"
+            )
         name = options.data.removeprefix(_SAMPLE_PREFIX)
         return SeriesData(load_sample(name, window=options.window, seed=seed), options, scaler)
     stacked, training_series, store = _load_files(options)

@@ -56,7 +56,12 @@ class ReadingOptions(Options):
         None, help="values that mean missing, with commas, such as -200,-1; or none", default_text="found"
     )
     fill_limit: int = option(10, minimum=0, help="longest gap, in rows, that is filled with the last value before it")
-    duplicates: str = option("last", choices=DUPLICATES, help="which row to keep where a date stands more than once")
+    duplicates: str | None = option(
+        None,
+        choices=DUPLICATES,
+        help="which row to keep where a date stands more than once",
+        default_text="last, if they are few",
+    )
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,10 @@ def _cut(rule: SplitRule, dates: np.ndarray, gap: int, has_own_test: bool) -> tu
 def _describe(tables: StackedTables, ranges: np.ndarray, spans: np.ndarray, cut: int, notes: list[Note]) -> None:
     """Say which rows went where: in full for one series, in sum for several."""
     if cut > 1:
-        notes.append(Note("rows", f"{len(tables.dates):,} in {len(spans)} series"))
+        dates = tables.dates
+        first, last = dates[tables.bounds[:-1]].min(), dates[tables.bounds[1:] - 1].max()
+        span = f"{date_text(first)} to {date_text(last)}"
+        notes.append(Note("rows", f"{len(dates):,} in {len(spans)} series, {span}; each is cut by itself", "--split"))
         return
     first, last = spans[0]
     notes.append(Note("rows", f"{last - first:,}, {_span_text(tables, first, last)}"))

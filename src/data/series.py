@@ -14,6 +14,7 @@ from .base import DataSpec
 from .columns import (
     check_task,
     choose_columns,
+    choose_transform,
     choose_transforms,
     first_rows_not_positive,
     names_in,
@@ -69,7 +70,7 @@ class SeriesData:
         tables = sample.tables
         self.notes: list[Note] = list(tables.notes)
         targets, features = choose_columns(sample, options, self.notes)
-        transform = options.transform or sample.transform
+        transform = choose_transform(sample, options, targets, self.notes)
         self.options = replace(options, target=",".join(targets), features=",".join(features), transform=transform)
         check_task(sample, self.options)
         columns = features + [name for name in targets if name not in features]

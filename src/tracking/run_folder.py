@@ -37,6 +37,8 @@ def create_root(output: Path, name: str | None) -> Path:
     Raises:
         UserError: if the folder cannot be made, or a name given by the user is taken.
     """
+    if name is not None and not (output / name).resolve().is_relative_to(output.resolve()):
+        raise UserError(f"the run folder must lie in {output}, but got --name {name}; use --output for another place")
     base = name or datetime.now().strftime("%Y%m%d_%H%M%S")
     for attempt in range(1, 1000):
         root = output / (base if attempt == 1 else f"{base}_{attempt}")

@@ -269,7 +269,35 @@ def test_columns_that_cannot_be_returns_stay_levels():
     assert data.scaler.center[0, 2] == pytest.approx(table.columns["Volume"][1:120].mean())
     assert any("Volume" in message and "levels" in message for message in data.messages)
     with pytest.raises(DataError, match=r"column 'Volume' of made is 0 on 2020-01-01 05:00:00 .*--transform level"):
-        SeriesData.from_tables([table], DataOptions(window=8, target="Volume"))
+        SeriesData.from_tables([table], DataOptions(window=8, target="Volume", transform="return"))
+    table.columns["Close"][5] = 0
+    with pytest.raises(DataError, match="column 'Close' of made is 0"):
+        SeriesData.from_tables([table], DataOptions(window=8, target="Close"))
+
+
+def test_a_target_that_is_no_price_and_touches_zero_is_forecast_as_a_level():
+    table = make_table(200)
+    table.columns["Volume"][5] = 0
+    data = SeriesData.from_tables([table], DataOptions(window=8, target="Volume"))
+    assert data.options.transform == "level" and data.scaler.transforms == ("level",) * 3
+    assert any("no return" in message for message in data.messages)
+
+
+@pytest.mark.parametrize(
+    ("columns", "target"),
+    [
+        (["Price", "Vol", "Change %"], "Price"),
+        (["Schlußkurs", "Stück"], "Schlußkurs"),
+        (["humidity", "temperature"], "temperature"),
+        (["open interest", "Settle", "Volume"], "Settle"),
+        (["volume", "change"], "change"),
+    ],
+)
+def test_the_default_target_is_a_price_and_no_side_column(columns, target):
+    table = make_table(100)
+    values = dict.fromkeys(columns, table.columns["Close"])
+    data = SeriesData.from_tables([Table(table.dates, values, "made")], DataOptions(window=8))
+    assert data.spec.target_names == (target,)
 
 
 # ---- refusals

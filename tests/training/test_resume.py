@@ -344,4 +344,4 @@ def test_resuming_refuses_options_that_would_change_the_runs(call_command: Run, 
     ):
         ended = call_command("--resume", tmp_path, *given)
         assert ended.code == 2 and ended.err.count("\n") == 1
-        assert "only --epochs and --patience may change" in ended.err and f"but got {given[0]}" in ended.err
+        assert "only --epochs, --patience and where the same" in ended.err and f"but got {given[0]}" in ended.err

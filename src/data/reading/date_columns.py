@@ -91,12 +91,26 @@ def find_date_columns(cells: pd.DataFrame, options: ReadingOptions, location: st
             clocks.append(name)
     if not found:
         raise _no_dates(cells, clocks, location)
+    found = _without_chance(cells, found)
     if len(found) > 1:
         found.sort(key=lambda column: _quality(cells[column[2]], column[0], column[1], date_format))
     date, others = found[0][2], tuple(name for _, _, name in found[1:])
     if clocks and not parse_dates(cells[date].head(_SAMPLE * 5), date_format).clocks:
         return DateColumns(date, clocks[0], others)
     return DateColumns(date, None, others)
+
+
+def _without_chance(cells: pd.DataFrame, found: list[tuple[int | None, int, str]]) -> list[tuple[int | None, int, str]]:
+    """Without numbers that only happen to rise within what epochs may be, such as a volume, where others are dates."""
+    numbers = [_is_number(cells[name]) for _, _, name in found]
+    if all(number and rank is None for number, (rank, _, _) in zip(numbers, found, strict=True)):
+        return found
+    return [column for number, column in zip(numbers, found, strict=True) if not number or column[0] is not None]
+
+
+def _is_number(cells: pd.Series) -> bool:
+    cell = cells.dropna().iloc[-1]
+    return re.fullmatch(r"[0-9]{9,}(\.[0-9]*)?", str(cell)) is not None
 
 
 def _as_asked(text: str, names: list[str], location: str) -> DateColumns:
@@ -200,10 +214,13 @@ def _no_dates(cells: pd.DataFrame, clocks: list[str], location: str) -> DataErro
         )
     named = next((name for name in cells.columns if _rank(name) is not None and cells[name].notna().any()), None)
     if named is not None:
-        row = int(cells.index[int(cells[named].notna().argmax())])
+        parsed = parse_dates(cells[named])
+        wrong = cells[named].notna().to_numpy() & (_best(parsed) == NOT_A_DATE)
+        place = int((wrong if wrong.any() else cells[named].notna().to_numpy()).argmax())
+        row = int(cells.index[place])
         return DataError(
             f"dates must lie between {FIRST_YEAR} and {LAST_YEAR - 1} and be written like 2024-01-31, but "
-            f"{location} has '{short(cells[named].dropna().iloc[0])}' in row {row}, column '{short(named)}'; use "
+            f"{location} has '{short(cells[named].iloc[place])}' in row {row}, column '{short(named)}'; use "
             "--date-column or --date-format"
         )
     return DataError(

@@ -51,6 +51,12 @@ class _OrderStatistics:
         return min(self.up, self.down) / max(self.up + self.down, 1)
 
     @property
+    def usual_step(self) -> float:
+        """The median size of a step, in nanoseconds."""
+        steps = np.concatenate(self.steps) if self.steps else np.empty(0)
+        return float(np.median(steps)) if len(steps) else 0.0
+
+    @property
     def unevenness(self) -> float:
         """The largest step over the usual one."""
         steps = np.concatenate(self.steps) if self.steps else np.empty(0)
@@ -64,14 +70,22 @@ class DateEvidence:
     rows: int = 0
     open_cells: int = 0
     kinds: Counter[int] = field(default_factory=Counter)
-    zones: bool = False
+    zoned: int = 0
+    unzoned: int = 0
+    first_unzoned: tuple[int, str] | None = None
+    first_open: tuple[int, str] | None = None
     orders: dict[str, _OrderStatistics] = field(default_factory=lambda: {order: _OrderStatistics() for order in ORDERS})
     examples: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, parsed: ParsedDates, cells: pd.Series, clocks: np.ndarray | None = None) -> None:
         """Take in one block; ``clocks``: times of day from another column, int64 ``[cells]``."""
         self.rows += len(cells)
-        self.zones |= parsed.zones
+        plain = (parsed.kinds > 0) & ~parsed.zoned
+        self.zoned += int(parsed.zoned.sum())
+        self.unzoned += int(plain.sum())
+        if self.first_unzoned is None and plain.any():
+            place = int(plain.argmax())
+            self.first_unzoned = (int(cells.index[place]), str(cells.iloc[place]))
         counts = np.bincount(parsed.kinds, minlength=len(KINDS))
         for kind in np.flatnonzero(counts):
             self.kinds[int(kind)] += int(counts[kind])
@@ -81,6 +95,7 @@ class DateEvidence:
         if len(parsed.open_cells):
             self.open_cells += len(parsed.open_cells)
             rows, texts = cells.index.to_numpy()[parsed.open_cells], cells.iloc[parsed.open_cells]
+            self.first_open = self.first_open or (int(rows[0]), str(texts.iloc[0]))
             for order, statistics in self.orders.items():
                 instants = parsed.resolve_open(order)
                 if clocks is not None:
@@ -132,6 +147,8 @@ def _decide_order(evidence: DateEvidence, column: str, location: str) -> tuple[s
     """The order of day and month in numeric dates, and what settled it ("" where it makes no difference)."""
     orders = evidence.orders
     fitting = [order for order in ORDERS if orders[order].valid == evidence.open_cells and order != "year"]
+    if fitting and orders["year"].valid == evidence.open_cells and _year_first(evidence, fitting, column, location):
+        return "year", "as only that puts the rows in order, with steps like those of days"
     if not fitting:
         best = max(ORDERS, key=lambda order: orders[order].valid)
         other = "month" if best == "day" else "day"
@@ -148,9 +165,7 @@ def _decide_order(evidence: DateEvidence, column: str, location: str) -> tuple[s
         row, text = orders["month" if fitting[0] == "day" else "day"].first_bad or (0, "")
         return fitting[0], f"row {row}: {short(text)}"
     day, month = orders["day"], orders["month"]
-    if day.up + day.down + month.up + month.down == 0 or (
-        np.array_equal(day.steps[0], month.steps[0]) and day.last == month.last
-    ):
+    if day.last == month.last and all(map(np.array_equal, day.steps, month.steps)):
         return "day", ""
     if abs(day.disorder - month.disorder) > 0.02:
         order = "day" if day.disorder < month.disorder else "month"
@@ -159,11 +174,33 @@ def _decide_order(evidence: DateEvidence, column: str, location: str) -> tuple[s
     if high > 3 * low:
         order = "day" if day.unevenness < month.unevenness else "month"
         return order, "as only that makes the steps even"
-    row, text = evidence.examples.get(1) or evidence.examples.get(2) or (0, "")
+    row, text = evidence.first_open or (0, "")
     raise DataError(
         f"the order of day and month must follow from the dates, but column '{column}' of {location} can be read both "
         f"ways, e.g. '{short(text)}' in row {row}; use --date-format day-first or month-first"
     )
+
+
+def _year_first(evidence: DateEvidence, others: list[str], column: str, location: str) -> bool:
+    """Whether 24-03-01 begins with its year, although it could be the 24th of March 2001.
+
+    Raises:
+        DataError: if both put the rows in order.
+    """
+    year, other = evidence.orders["year"], min((evidence.orders[order] for order in others), key=_disorder)
+    if year.disorder > 0.02 or year.usual_step >= other.usual_step:
+        return False
+    if other.disorder > 0.02 or other.unevenness > 3 * year.unevenness:
+        return True
+    row, text = evidence.examples[KINDS.index("short year")]
+    raise DataError(
+        f"the order of day, month and year must follow from the dates, but column '{short(column)}' of {location} can "
+        f"be read in several ways, e.g. '{short(text)}' in row {row}; use --date-format year-first or day-first"
+    )
+
+
+def _disorder(statistics: _OrderStatistics) -> float:
+    return statistics.disorder
 
 
 def _fits(text: str, order: str) -> bool:
@@ -173,8 +210,12 @@ def _fits(text: str, order: str) -> bool:
 def _plain_words(evidence: DateEvidence, main: str) -> list[Finding]:
     """Notes on dates that are not written as such."""
     found = []
-    if evidence.zones:
+    if evidence.zoned:
         found.append(Finding("dates", "kept as UTC, as they carry a time zone"))
+        if evidence.first_unzoned is not None:
+            row, text = evidence.first_unzoned
+            said = "dates that name no time zone, unlike the others, and are taken as UTC: {count}"
+            found.append(Finding("dates", said, evidence.unzoned, f"row {row}: {short(text)}", warning=True))
     if main == "epoch":
         units = [KINDS[kind] for kind in sorted(evidence.kinds) if _GROUPS[kind] == "epoch"]
         found.append(

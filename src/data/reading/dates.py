@@ -27,7 +27,10 @@ FIRST_YEAR, LAST_YEAR = 1700, 2200  # well inside what 64 bits of nanoseconds ca
 _MOST_SHAPES = 400
 _LONGEST = 50  # characters of a date
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH_NAME = "(?P<name>(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*)"
+_MONTH_NAME = (  # English only: what begins alike elsewhere may be another month, such as marraskuu, November
+    "(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?"
+    "|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*[.,]?\s+)?"
 _CLOCK = (
     r"(?:[t,]?\s*(?P<H>00?)(?P<s2>[:.])(?P<M>00)(?:(?P=s2)(?P<S>00)(?:[.,](?P<f>0{1,9}))?)?"
@@ -62,7 +65,7 @@ class ParsedDates:
         instants: int64 ``[cells]``, nanoseconds since 1970; ``NOT_A_DATE`` where a cell is none or is left open.
         kinds: int8 ``[cells]``: how each cell is written, a place in ``KINDS``.
         clocks: whether any cell has a time of day.
-        zones: whether any cell names its zone; such instants are UTC.
+        zoned: bool ``[cells]``: which cells name their zone; such instants are UTC.
         open_cells: int64 ``[open]``, the places of cells whose order of day and month is open.
         open_parts: int64 ``[open, 4]``: their three numbers and the rest in nanoseconds.
         open_short_year: bool ``[open]``: the year has two digits.
@@ -70,8 +73,8 @@ class ParsedDates:
 
     instants: np.ndarray
     kinds: np.ndarray
+    zoned: np.ndarray
     clocks: bool = False
-    zones: bool = False
     open_cells: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     open_parts: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.int64))
     open_short_year: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
@@ -83,8 +86,8 @@ class ParsedDates:
         return ParsedDates(
             self.instants[mask],
             self.kinds[mask],
+            self.zoned[mask],
             self.clocks,
-            self.zones,
             places[self.open_cells[kept]],
             self.open_parts[kept],
             self.open_short_year[kept],
@@ -153,7 +156,7 @@ def parse_clocks(cells: pd.Series) -> np.ndarray:
 
 
 def _nothing(cells: int) -> ParsedDates:
-    return ParsedDates(np.full(cells, NOT_A_DATE), np.zeros(cells, np.int8))
+    return ParsedDates(np.full(cells, NOT_A_DATE), np.zeros(cells, np.int8), np.zeros(cells, bool))
 
 
 def _from_datetimes(cells: pd.Series, zones: bool = False) -> ParsedDates:
@@ -161,7 +164,7 @@ def _from_datetimes(cells: pd.Series, zones: bool = False) -> ParsedDates:
     usable = ~np.isnat(days) & (days >= np.datetime64(f"{FIRST_YEAR}")) & (days < np.datetime64(f"{LAST_YEAR}"))
     instants = np.full(len(cells), NOT_A_DATE)
     instants[usable] = cells.to_numpy()[usable].astype("datetime64[ns]").astype(np.int64)
-    return ParsedDates(instants, usable.astype(np.int8), bool((instants[usable] % DAY).any()), zones)
+    return ParsedDates(instants, usable.astype(np.int8), usable & zones, bool((instants[usable] % DAY).any()))
 
 
 def _from_pattern(cells: pd.Series, pattern: str) -> ParsedDates:
@@ -239,7 +242,9 @@ def _read_shape(
         rest = _clock(match, characters)
         parsed.clocks = True
     if groups["zone"]:
-        parsed.zones = True
+        if groups["sign"] and not (groups["H"] or groups["H2"]):  # 2024-01-31-05: an offset belongs to a clock time
+            return
+        parsed.zoned[places] = True
         if groups["sign"]:
             minutes = _digits(characters, match.span("zh")) * 60
             minutes += _digits(characters, match.span("zm")) if groups["zm"] else 0
@@ -331,7 +336,7 @@ def _read_numbers(cells: np.ndarray, places: np.ndarray, unit: str | None, parse
         chosen = (whole >= low) & (whole <= high) if unit is None else np.isfinite(floats) & (unit == _UNITS[kind])
         chosen &= result == NOT_A_DATE
         if chosen.any():
-            good = chosen & (np.abs(floats) * scale < 7e18)
+            good = chosen & (np.abs(floats) < 7e18 / scale)
             result[good] = whole[good] * scale + np.rint(part[good] * scale).astype(np.int64)
             parsed.kinds[places[good]] = KINDS.index(kind)
     parsed.instants[places] = result

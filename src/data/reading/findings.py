@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..tables import Note
 
 _MAX_TEXT = 60
+_MAX_LIST = 200  # characters of all names in a list
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,19 @@ def _note(group: list[Finding], sources: int) -> Note:
 
 
 def short(value: object, length: int = _MAX_TEXT) -> str:
-    """At most one short line of whatever stood in the file."""
-    text = " ".join(str(value).split())
+    """At most one short line of whatever stood in the file, with nothing in it that moves a terminal's cursor."""
+    text = "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(str(value).split()))
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def some(names: Iterable[str], most: int = 5) -> str:
     """A list of names, cut after a few: ``A, B, C and 12 more``."""
     listed = [short(name) for name in names]
-    rest = len(listed) - most
-    return ", ".join(listed) if rest <= 0 else f"{', '.join(listed[:most])} and {rest:,} more"
+    shown = listed[:most]
+    while len(shown) > 1 and sum(map(len, shown)) > _MAX_LIST:
+        shown.pop()
+    rest = len(listed) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
 
 
 def plural(count: int, noun: str) -> str:

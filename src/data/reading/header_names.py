@@ -7,8 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from ...errors import DataError
 from ..tables import Note
+from .findings import short
 
 _DATE_NAMES = frozenset(("date", "datetime", "timestamp", "time", "day", "unix", "epoch", "month", "period", "datum"))
 _PRICE_NAMES = frozenset(
@@ -175,6 +178,26 @@ def _refuse_cut_numbers(
                 f"every row must have as many cells as the header, but {location} has {len(names)} names for "
                 f"{len(kinds)} cells, perhaps {what} as in '{cells[0][0]},{cells[0][1]}'; quote such numbers or "
                 "separate the cells with semicolons"
+            )
+
+
+def refuse_other_header(rows: pd.DataFrame, date: str, location: str) -> None:
+    """Refuse a second header whose names stand in another order, as where downloads were joined.
+
+    Args:
+        rows: cells of rows without a date, under the names of the columns.
+        date: the column of dates.
+        location: for messages.
+    """
+    names = [str(name).lower() for name in rows.columns]
+    likely = rows[rows[date].astype(str).str.lower().str.strip().isin(names)]
+    for row, cells in zip(likely.index, likely.to_numpy(object), strict=True):
+        words = [" ".join(str(cell).split()).lower() for cell in cells]
+        if words != names and len(set(words) & set(names)) > 0.5 * len(names):
+            raise DataError(
+                f"all rows must have their cells in one order, but {location} has another header in row {row}, with "
+                f"'{short(words[0])}, {short(words[1])}' where the first has '{short(names[0])}, {short(names[1])}'; "
+                "read the parts as files of their own"
             )
 
 

@@ -24,6 +24,15 @@ _LIKE_A_NUMBER = (
     r"\s?(?:%|[kKmMbBtT]|[mM]n|[bB]n|[$€£¥]|USD|EUR)?\)?-?"
 )
 _SUFFIXES = {"k": 1e3, "m": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "t": 1e12}
+_CURRENCY = r"(?:[$€£¥]|USD|EUR)(?![0-9])|(?<![0-9.,])(?:[$€£¥]|USD|EUR)"  # at an end, not between digits
+_MARKS = {
+    "currency": (_CURRENCY, _CURRENCY),
+    "brackets": (r"^\([^()+\- ](?:[^()]*[^()\-])?\)$", "[()]"),
+    "minus": (r"^(?![()+\-]).*[0-9.,]-$", "-$"),  # 12- is how some programs write -12
+    "percent": ("%$", "%$"),
+    "suffix": (r"[0-9. ](?:[kKmMbBtT]|[mM]n|[bB]n)$", "[a-zA-Z]+$"),
+}
+"""What may stand round a number: how to know it, and what to strip. A number is negative by one sign, not by two."""
 _MOST_SHAPES = 1000
 
 
@@ -60,7 +69,7 @@ class NumberEvidence:
         first_word: row and text of the first word.
         shapes: of the cells that look like numbers, and how many have each.
         point_proven: whether a plain cell has a point that can only be a decimal sign.
-        point_possible: whether a plain cell has a point at all.
+        point_open: whether plain cells have points that could group thousands too, such as 1.234.
         typed: whether the source says that this is a column of numbers.
     """
 
@@ -72,6 +81,7 @@ class NumberEvidence:
     first_word: tuple[int, str] | None = None
     shapes: Counter[str] = field(default_factory=Counter)
     point_proven: bool = False
+    point_open: bool = False
     typed: bool = False
 
     def add(self, cells: NumberCells) -> None:
@@ -90,7 +100,8 @@ class NumberEvidence:
             chosen = cells.texts[cells.like_numbers]
             self.shapes.update(chosen.str.replace(r"\d", "0", regex=True).tolist())
         if not self.point_proven and not self.typed:
-            self.point_proven = _proves_point(cells)
+            self.point_proven, pointed = _proves_point(cells)
+            self.point_open |= pointed
 
     @property
     def is_numeric(self) -> bool:
@@ -142,12 +153,13 @@ def _is_text(cells: pd.Series) -> bool:
     return not pd.api.types.is_numeric_dtype(cells.dtype)
 
 
-def _proves_point(cells: NumberCells) -> bool:
-    """Whether a plain cell has a point that cannot group thousands: 12.5, 1234.567, 0.123 or 1.2345."""
+def _proves_point(cells: NumberCells) -> tuple[bool, bool]:
+    """Whether a plain cell has a point that cannot group thousands (12.5, 1234.567, 0.123, 1.2345), or any point."""
     if any(_PROOF.fullmatch(cell) for cell in cells.cells.iloc[:50].to_numpy(object) if isinstance(cell, str)):
-        return True
+        return True, True
     fractions = np.isfinite(cells.plain) & (cells.plain != np.rint(cells.plain))
-    return bool(fractions.any()) and bool(cells.cells[fractions].str.fullmatch(_PROOF.pattern).any())
+    pointed = bool(fractions.any())
+    return pointed and bool(cells.cells[fractions].str.fullmatch(_PROOF.pattern).any()), pointed
 
 
 @dataclass
@@ -156,8 +168,8 @@ class Converted:
 
     Attributes:
         values: float64 ``[cells]``, NaN where missing.
-        counts: how many cells were written with ``percent``, ``currency``, ``brackets``, ``suffix``; how many have
-            ``points`` that group thousands though they could be decimal.
+        counts: how many cells have each of ``_MARKS``; how many have ``points`` that group thousands though they could
+            be decimal.
         examples: row and text of the first of each.
         bad: row and text of the first cell that is no number, or None.
     """
@@ -168,8 +180,8 @@ class Converted:
     bad: tuple[int, str] | None
 
 
-def convert_numbers(cells: NumberCells, convention: Convention) -> Converted:
-    """All numbers of a column under one convention."""
+def convert_numbers(cells: NumberCells, convention: Convention, wanted: np.ndarray | None = None) -> Converted:
+    """All numbers of a column under one convention; ``wanted``: bool ``[cells]``, where a bad cell matters."""
     result = Converted(cells.plain, Counter(), {}, None)
     places, texts = cells.others, cells.texts
     if convention.decimal == "," and _is_text(cells.cells):  # points of plain cells group thousands
@@ -186,8 +198,9 @@ def convert_numbers(cells: NumberCells, convention: Convention) -> Converted:
     result.values = cells.plain.copy()
     values, good = _convert_texts(texts, convention, result)
     result.values[places] = np.where(good, values, np.nan)
-    if not good.all():
-        first = int(np.flatnonzero(~good)[0])
+    bad = ~good if wanted is None else ~good & wanted[places]
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
         result.bad = (int(texts.index[first]), str(texts.iloc[first]))
     return result
 
@@ -197,8 +210,8 @@ def _convert_texts(texts: pd.Series, convention: Convention, result: Converted) 
     bare = texts.str.replace(f"[{SPACES}]", " ", regex=True).str.replace("[\u2212]", "-", regex=True)
     bare = bare.str.replace("’", "'", regex=False)
     factor = np.ones(len(texts))
-    for what, pattern in (("currency", "[$€£¥]|USD|EUR"), ("percent", "%$"), ("brackets", r"^\(.*\)$"), ("suffix", "")):
-        marked = bare.str.contains(pattern or r"[0-9. ](?:[kKmMbBtT]|[mM]n|[bB]n)$").to_numpy(bool)
+    for what, (pattern, stripped) in _MARKS.items():
+        marked = bare.str.contains(pattern).to_numpy(bool)
         if not marked.any():
             continue
         result.counts[what] += int(marked.sum())
@@ -207,14 +220,10 @@ def _convert_texts(texts: pd.Series, convention: Convention, result: Converted) 
         if what == "suffix":
             suffix = bare[marked].str.extract("([a-zA-Z]+)$")[0].str.lower()
             factor[marked] *= suffix.map(_SUFFIXES).to_numpy(np.float64)
-            pattern = "[a-zA-Z]+$"
-        elif what == "brackets":
+        elif what in ("brackets", "minus"):
             factor[marked] *= -1
-            pattern = r"[()]"
-        bare = bare.str.replace(pattern, "", regex=True).str.strip()
-    trailing = bare.str.endswith("-").to_numpy(bool)  # 12- is how some programs write -12
-    factor[trailing] *= -1
-    bare = bare.str.replace(r"-$", "", regex=True).str.replace(r"^([+-])\s+", r"\1", regex=True)
+        bare = bare.mask(marked, bare.str.replace(stripped, "", regex=True).str.strip())
+    bare = bare.str.replace(r"^([+-])\s+", r"\1", regex=True)
     good = bare.str.fullmatch(_pattern(convention)).to_numpy(bool)
     bare = bare[good]
     if convention.thousands:

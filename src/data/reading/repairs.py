@@ -64,12 +64,12 @@ def order_rows(rows: SourceRows) -> list[Finding]:
     return [Finding("order", "rows not in order of date, sorted", down, f"first {example}")]
 
 
-def remove_duplicates(rows: SourceRows, policy: str) -> list[Finding]:
+def remove_duplicates(rows: SourceRows, policy: str | None) -> list[Finding]:
     """Each date once in a series.
 
     Args:
         rows: in order of date.
-        policy: ``last``, ``first``, ``mean`` or ``refuse``, for rows that differ.
+        policy: ``last``, ``first``, ``mean`` or ``refuse``, for rows that differ; None keeps the last if they are few.
 
     Raises:
         DataError: if rows differ and the policy is to refuse, or too many do.
@@ -98,7 +98,8 @@ def remove_duplicates(rows: SourceRows, policy: str) -> list[Finding]:
     example = f"{_row_text(rows, second - 1)} and {rows.numbers[second]}"
     if policy == "mean":
         _average(rows, same)
-    what = {"last": "the last row kept", "first": "the first row kept", "mean": "their mean kept"}[policy]
+    kept = policy or "last"
+    what = {"last": "the last row kept", "first": "the first row kept", "mean": "their mean kept"}[kept]
     findings.append(
         Finding(
             "duplicates",
@@ -108,7 +109,7 @@ def remove_duplicates(rows: SourceRows, policy: str) -> list[Finding]:
             "--duplicates",
         )
     )
-    rows.keep(~np.append(same[1:], False) if policy == "last" else ~same)
+    rows.keep(~np.append(same[1:], False) if kept == "last" else ~same)
     return findings
 
 
@@ -126,19 +127,20 @@ def _date(rows: SourceRows, row: int) -> str:
     return date_text(np.datetime64(int(rows.dates[row]), "ns"))
 
 
-def _refuse_conflicts(rows: SourceRows, conflicts: int, second: int, policy: str) -> None:
+def _refuse_conflicts(rows: SourceRows, conflicts: int, second: int, policy: str | None) -> None:
     example = f"{_row_text(rows, second - 1)} and row {rows.numbers[second]}"
     if policy == "refuse":
         raise DataError(
             f"every date may stand once, but {rows.location} has {conflicts:,} that differ, the first {example}; "
             "mend them or use --duplicates last"
         )
-    if policy == "last" and conflicts > _MOST_CONFLICTS * len(rows):
+    if policy is None and conflicts > _MOST_CONFLICTS * len(rows):
         texts = [name for name in rows.code_names if len(rows.code_names[name]) > 1]
         likely = f"--series-column (such as '{some(texts, 2)}')" if texts else "--series-column"
         raise DataError(
             f"every date may stand once, but {rows.location} has {conflicts:,} rows of {len(rows):,} that repeat a "
-            f"date with other values, the first {example}; use {likely} if it holds several series, or --date-column"
+            f"date with other values, the first {example}; use {likely} if it holds several series, --date-column, "
+            "or --duplicates last to keep the last of each"
         )
 
 
@@ -213,7 +215,7 @@ def fill_missing(rows: SourceRows, options: ReadingOptions) -> list[Finding]:
         row = int(gaps.leading.argmax())
         text = "rows left out before the first value of {names}: {count}"
         count, example = int(gaps.leading.sum()), f"first {_row_text(rows, row)}"
-        findings.append(Finding("missing", text, count, example, parts=gaps.late))
+        findings.append(Finding("missing", text, count, example, parts=gaps.late, warning=rows.is_one))
     if gaps.dropped.any():
         limit = plural(options.fill_limit, "row")
         text = f"rows left out in gaps of more than {limit}, which windows then jump over: {{count}}"

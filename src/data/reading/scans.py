@@ -20,6 +20,7 @@ from .date_columns import DateColumns, check_date_format, find_date_columns, fin
 from .date_order import DateDecision, DateEvidence, decide_dates, undated_rows
 from .dates import NOT_A_DATE, ParsedDates, parse_clocks, parse_dates
 from .findings import Finding, short, some
+from .header_names import refuse_other_header
 from .missing import parse_missing
 from .number_style import Convention, choose_conventions
 from .numbers import Converted, NumberCells, NumberEvidence, convert_numbers, read_numbers
@@ -78,6 +79,11 @@ class SourceScan:
             DataError: if there is none, or nothing beside it.
             OptionError: if an option names what is not there.
         """
+        if not len(first.cells):
+            raise DataError(
+                f"a file needs a header and rows, but {first.location} has no row of data below its first lines; check "
+                "that it is a whole table"
+            )
         self.name, self.location, self.options = first.name, first.location, options
         self.notes = first.notes
         self.names = _clean_names(first.cells, self.location)
@@ -128,11 +134,13 @@ class SourceScan:
         cells = scanned.cells
         self.rows += len(block.cells)
         self.dated_rows += len(cells)
-        if self.first_undated is None and len(cells) < len(block.cells):
-            row = block.cells.index.difference(cells.index, sort=False)[0]
-            undated = self.named(block.cells).loc[row]
-            text = " ".join(str(undated[name]) for name in (self.columns.date, self.columns.clock) if name is not None)
-            self.first_undated = (int(row), text)
+        if len(cells) < len(block.cells):
+            undated = self.named(block.cells).loc[block.cells.index.difference(cells.index, sort=False)]
+            refuse_other_header(undated, self.columns.date, self.location)
+            if self.first_undated is None:
+                parts = (self.columns.date, self.columns.clock)
+                text = " ".join(str(undated.iloc[0][name]) for name in parts if name is not None)
+                self.first_undated = (int(undated.index[0]), text)
         self.dates.add(scanned.dates, cells[self.columns.date], scanned.clocks)
         for name, numbers in scanned.numbers.items():
             self.numbers[name].add(numbers)
@@ -157,11 +165,9 @@ class SourceScan:
         date, findings = decide_dates(self.dates, self.columns.date, self.order, self.location)
         if self.columns.clock is not None:
             findings.insert(0, Finding("dates", f"from two columns, '{self.columns.date}' and '{self.columns.clock}'"))
-        elif self.columns.others:
-            others = some(self.columns.others)
-            findings.insert(
-                0, Finding("dates", f"from column '{self.columns.date}', not {others}", 1, "", "--date-column")
-            )
+        if self.columns.others:
+            said = f"from column '{self.columns.date}', not {some(self.columns.others)}"
+            findings.insert(0, Finding("dates", said, 1, "", "--date-column"))
         if self.index_column is not None:
             findings.append(Finding("columns", "running index in the first column left out"))
         numeric = {name: found for name, found in self.numbers.items() if found.is_numeric}
@@ -182,6 +188,13 @@ class SourceScan:
             note.topic == "separator" and "semicolon" in note.text for note in self.notes
         )
         conventions, guessed = choose_conventions(numeric, options.decimal, options.thousands, semicolon)
+        open_points = {
+            name: 1 for name, found in numeric.items() if found.point_open and conventions[name].decimal == "."
+        }
+        proven = any(found.point_proven or found.shapes for found in numeric.values())
+        if open_points and semicolon and not proven and options.decimal is None and options.thousands is None:
+            said = "point in {names}, a guess: it could group thousands"
+            findings.append(Finding("decimal sign", said, 1, "", "--decimal", parts=open_points))
         return Decisions(date, conventions, guessed, texts, left_out, empty, findings)
 
 
@@ -267,8 +280,8 @@ class Conversion:
         self._dates[first:last] = instants[good]
         self._numbers[first:last] = block.cells.index.to_numpy()[good]
         for name, column in self._columns.items():
-            converted = convert_numbers(block.numbers[name], self._decisions.conventions[name])
-            if converted.bad is not None and good[block.cells.index.get_loc(converted.bad[0])]:
+            converted = convert_numbers(block.numbers[name], self._decisions.conventions[name], good)
+            if converted.bad is not None:
                 raise self._bad_cell(name, converted.bad)
             column[first:last] = converted.values[good]
             self._count(name, converted)
@@ -341,12 +354,13 @@ class Conversion:
         words = {
             "percent": "percent signs dropped (12.5% is 12.5)", "currency": "currency signs dropped",
             "brackets": "numbers in brackets are negative", "suffix": "K, M and B multiplied out",
+            "minus": "a minus behind a number counts as one before it",
         }  # fmt: skip
         for what, counts in self._counts.items():
             row, text, name = self._examples[what]
             said, example = f"{words[what]}: {{count}} cells in {{names}}", f"row {row}, {name}: {short(text)}"
             found.append(Finding("numbers", said, counts.total(), example, parts=counts))
-        infinite = {name: evidence.infinite for name, evidence in scan.numbers.items() if evidence.infinite}
+        infinite = {name: scan.numbers[name].infinite for name in decisions.conventions if scan.numbers[name].infinite}
         if infinite:
             said = "infinity counts as missing: {count} cells in {names}"
             found.append(Finding("missing", said, sum(infinite.values()), parts=infinite))

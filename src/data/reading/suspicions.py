@@ -85,9 +85,11 @@ def _splits(rows: SourceRows, by_meaning: dict[str, str], within: np.ndarray) ->
     if not found:
         return []
     row, factor = found[0]
-    text = "rows where the close changes like at a split: {count}; forecast an adjusted close if there is one"
+    text = "rows where the close changes like at a split: {count}; an adjusted close would be the better target"
+    if adjusted is not None:
+        text = "rows where the close changes like at a split and the adjusted close does not: {count}"
     example = f"{_place(rows, row)}, {close[row - 1]:g} to {close[row]:g}, times {factor:.3g}"
-    return [Finding("splits", text, len(found), example, "--target", warning=True)]
+    return [Finding("splits", text, len(found), example, "" if adjusted is not None else "--target", warning=True)]
 
 
 def _jumps(rows: SourceRows, within: np.ndarray) -> list[Finding]:

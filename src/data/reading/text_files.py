@@ -79,6 +79,8 @@ def open_text(name: str, location: str, opener: Callable[[], BinaryIO], options:
     skipped = max(layout.first_row - survey.tail_row, len(survey.tail) - TAIL_LINES, 0)
     tail = survey.tail[skipped:]
     footer, notes = find_footer(tail, survey.tail_row + skipped, layout) if tail else (0, ())
+    if tail and not footer and not tail[-1].endswith(("\n", "\r")) and tail[-1].strip():
+        notes += (Note("file", "the last row has no line end: if the file was cut off, its last cell was too"),)
     layout = replace(layout, footer=footer)
     return TextFile(name, location, opener, survey.encoding, layout, survey.notes + layout.notes + notes)
 

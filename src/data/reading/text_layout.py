@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...errors import DataError, OptionError
 from ..tables import Note
+from .findings import short
 from .header_names import NamedColumns, clean_names, join_levels, known_name, name_columns
 from .text_records import TextRecord, cell_kind, parse_records
 
@@ -26,6 +27,7 @@ SEPARATORS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ",", "space":
 
 _OTHER_SEPARATOR = re.compile(r"[;|\t,]")
 _EXCEL_SEPARATOR = re.compile(r"\s*\"?sep=(.)\"?\s*", re.IGNORECASE | re.DOTALL)
+_DATED_ROW = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[^,;|\t]*[,;|\t]")
 _SHORT_LINE = 60
 
 
@@ -169,6 +171,7 @@ def _place_table(
             notes += _between_note(records[heading + 1 : place])
     if header_row:
         notes.insert(0, Note("header", f"row {header_row}, as asked", "--header"))
+    _refuse_rows_before(preamble, location)
     notes = [*_preamble_note(preamble), *notes, *columns.notes]
     first = records[place].row if place < len(records) else records[-1].row + 1
     return columns, first, notes
@@ -263,27 +266,33 @@ def _levels(records: list[TextRecord], width: int) -> tuple[int, list[str], Note
     return None
 
 
+def _refuse_rows_before(preamble: list[TextRecord], location: str) -> None:
+    """Refuse to take rows of data for a preamble because they are separated in another way than most."""
+    rows = [record for record in preamble if _DATED_ROW.match(record.cells[0])]
+    if len(rows) > 1:
+        raise DataError(
+            f"all rows must be separated alike, but in {location} rows {rows[0].row} to {rows[-1].row} are not like "
+            f"those below, e.g. '{short(rows[0].cells[0])}'; write them alike"
+        )
+
+
 def _preamble_note(records: list[TextRecord]) -> list[Note]:
     if not records:
         return []
     text = " ".join(cell for cell in records[0].cells if cell)
-    return [Note("preamble", f"left out {_rows(records)} before the header: '{_short(text)}'", "--header")]
+    return [Note("preamble", f"left out {_rows(records)} before the header: '{short(text)}'", "--header")]
 
 
 def _between_note(records: list[TextRecord]) -> list[Note]:
     if not records:
         return []
     text = " ".join(cell for cell in records[0].cells if cell)
-    return [Note("header", f"left out {_rows(records)} below it: '{_short(text)}'", "--header")]
+    return [Note("header", f"left out {_rows(records)} below it: '{short(text)}'", "--header")]
 
 
 def _rows(records: Sequence[TextRecord]) -> str:
     first, last = records[0].row, records[-1].row
     return f"row {first}" if first == last else f"rows {first} to {last}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHORT_LINE else text[: _SHORT_LINE - 3] + "..."
 
 
 def find_footer(lines: Sequence[str], first_row: int, layout: TextLayout) -> tuple[int, tuple[Note, ...]]:
@@ -308,7 +317,7 @@ def find_footer(lines: Sequence[str], first_row: int, layout: TextLayout) -> tup
     data = [place for place, record in enumerate(after) if _looks_cut(record, whole[-1])]
     after = after[data[-1] + 1 :] if data else after
     text = " ".join(cell for cell in after[0].cells if cell)
-    return len(after), (Note("rows", f"left out {_rows(after)} after the data: '{_short(text)}'"),)
+    return len(after), (Note("rows", f"left out {_rows(after)} after the data: '{short(text)}'"),)
 
 
 def _looks_cut(record: TextRecord, last: TextRecord) -> bool:

@@ -113,7 +113,8 @@ def test_rows_before_the_first_value_are_left_out(read):
     text = "date,x,y\n" + "".join(f"{day(place)},{place + 1},{'' if place < 5 else place}\n" for place in range(40))
     tables = read(text)
     assert tables[0].columns["x"].tolist() == list(range(6, 41))
-    assert told(tables, "missing") == ["rows left out before the first value of y: 5 (first 2024-01-01 in row 2)"]
+    notes = [note.text for note in tables[0].notes if note.topic == "missing" and note.warning]
+    assert notes == ["rows left out before the first value of y: 5 (first 2024-01-01 in row 2)"]
 
 
 def test_a_gap_after_rows_left_out_is_still_filled_from_before_them(read):
