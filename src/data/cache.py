@@ -8,7 +8,9 @@ when they change.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
+import gc
 import hashlib
 import json
 import os
@@ -129,6 +131,7 @@ class TableCache:
             _write(temporary, tables, {"training_series": training_series, "origin": origin})
             del tables
             shutil.rmtree(workspace)
+            _return_freed_memory()
             try:
                 os.rename(temporary, folder)
             except OSError:
@@ -149,6 +152,16 @@ class TableCache:
                 abandoned = content is not None and content.get("origin") == origin
             if abandoned:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _return_freed_memory() -> None:
+    """Give the system back what reading has used; the C library and Arrow would keep it for the next time."""
+    import pyarrow
+
+    gc.collect()
+    pyarrow.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _write(folder: Path, tables: list[Table], further: dict[str, Any]) -> None:

@@ -138,16 +138,16 @@ def test_an_interrupt_in_the_middle_of_a_step_counts_after_it(walk: SeriesData, 
     resume(walk, tmp_path, whole)
 
 
-@pytest.mark.parametrize("batch", [0, 1, 4])
+@pytest.mark.parametrize("batch", [0, 3, 8])
 def test_an_evaluation_that_was_interrupted_is_done_again(
     walk: SeriesData, whole: Path, tmp_path: Path, batch: int
 ) -> None:
-    model = noisy(walk, press, (False, batch))  # 4 batches an epoch
+    model = noisy(walk, press, (False, batch))  # 8 batches an epoch
     with pytest.raises(KeyboardInterrupt):
         model.fit(walk, options(), tensorboard_log_dir=tmp_path, observers=[StepEvents(model)])
     assert model.calls[False] == batch + 1, "the rest of the batches is left out"
     assert last(tmp_path)["epoch"]["steps"] == STEPS
-    assert resume(walk, tmp_path, whole).calls[True] == (3 - 1 - batch // 4) * STEPS
+    assert resume(walk, tmp_path, whole).calls[True] == (3 - 1 - batch // 8) * STEPS
     assert any(tag.startswith("Gradients/") for tag, _ in events_of(tmp_path)[0]), "they come from the last step"
 
 
