@@ -19,7 +19,7 @@ from .windows import gather_windows
 
 ROWS_BEFORE_RELEASE = 200_000
 """Where values are mapped from disk, their memory is given back after looking up so many."""
-BATCHES_BEFORE_RELEASE = 16
+BATCHES_BEFORE_RELEASE = 8
 """The same for scaled rows: windows at random places would otherwise bring all of them into memory."""
 
 
