@@ -22,15 +22,24 @@ if TYPE_CHECKING:
     from .options import Options, option, tunable
     from .prediction import forecast, load_model, load_run
     from .registry import register_model
+    from .tracking.bayesian_logger import BayesianTransformerLogger
+    from .tracking.diffusion_logger import DiffusionLogger
     from .tracking.event_writer import EventWriter
+    from .tracking.hjepa_logger import HJEPATensorBoardLogger
+    from .tracking.training_logger import TrainingLogger
+    from .training.checkpoint_manager import CheckpointManager
     from .training.config import TrainingConfig
     from .training.loop import Observer
 
 _HOMES = {
     "BaseModel": ".models.base_model",
+    "BayesianTransformerLogger": ".tracking.bayesian_logger",
+    "CheckpointManager": ".training.checkpoint_manager",
     "DataError": ".errors",
     "DataOptions": ".data.options",
+    "DiffusionLogger": ".tracking.diffusion_logger",
     "EventWriter": ".tracking.event_writer",
+    "HJEPATensorBoardLogger": ".tracking.hjepa_logger",
     "Observer": ".training.loop",
     "OptionError": ".errors",
     "Options": ".options",
@@ -38,6 +47,7 @@ _HOMES = {
     "SeriesData": ".data.series",
     "TrainingConfig": ".training.config",
     "TrainingError": ".errors",
+    "TrainingLogger": ".tracking.training_logger",
     "UserError": ".errors",
     "attention_weights": ".layers.attention",
     "create_model": ".models",
@@ -52,9 +62,13 @@ _HOMES = {
 
 __all__ = [
     "BaseModel",
+    "BayesianTransformerLogger",
+    "CheckpointManager",
     "DataError",
     "DataOptions",
+    "DiffusionLogger",
     "EventWriter",
+    "HJEPATensorBoardLogger",
     "Observer",
     "OptionError",
     "Options",
@@ -62,6 +76,7 @@ __all__ = [
     "SeriesData",
     "TrainingConfig",
     "TrainingError",
+    "TrainingLogger",
     "UserError",
     "attention_weights",
     "create_model",

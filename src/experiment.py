@@ -31,6 +31,8 @@ from .models import create_model, load_all, load_plugin
 from .plan import RunPlan
 from .tracking import tags
 from .tracking.event_writer import EventWriter, SilentWriter
+from .tracking.findings import Finding
+from .tracking.options import Delivery
 from .tracking.run_folder import (
     CONFIG_FILE,
     LEADERBOARD_FILE,
@@ -43,10 +45,12 @@ from .tracking.run_folder import (
     write_atomically,
     write_json,
 )
+from .tracking.tag_tables.decisions import CONFUSION_TEST_IMAGE
 from .training.config import TrainingConfig
 from .training.device import prepare_process, seed_everything
 from .training.fitting import check_same_data, fit, latest_checkpoint, open_writer
 from .training.loop import Observer, TrainingResult
+from .training.monitoring import FindingHandling
 from .training.observers import EpochProgress, ProgressReporter, check_writable
 from .training.run_log import RunLog
 
@@ -102,14 +106,14 @@ def data_to_resume(root: Path, plans: Sequence[RunPlan]) -> SeriesData:
     return data
 
 
-def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> dict[str, Any]:
+def run(payload: Mapping[str, Any], report: Callable[[Any], None]) -> dict[str, Any]:
     """Carry out one planned run; what ``fanout.run_all`` calls, in this process or in a worker.
 
     Args:
         payload: ``root`` (folder of the command), ``plan`` (``RunPlan.to_dict``), ``resume``, ``place`` (the run's
-            number, which decides its GPU where there are several), and, if it is known already, ``scaler``
-            (``Scaler.to_dict``).
-        report: receives an ``EpochProgress`` after every epoch.
+            number, which decides its GPU where there are several), ``delivery`` (``Delivery.to_dict``: whom findings
+            are sent to), and, if it is known already, ``scaler`` (``Scaler.to_dict``).
+        report: receives an ``EpochProgress`` after every epoch, and every ``Finding`` of the diagnosis.
 
     Returns:
         what was written to ``results.json``.
@@ -130,7 +134,8 @@ def run(payload: Mapping[str, Any], report: Callable[[EpochProgress], None]) -> 
         log = RunLog(folder / LOG_FILE, fresh=not resume)
         try:
             with log.warnings():
-                return _Run(plan, root, cached_data(plan.data, payload.get("scaler")), log).carry_out(
+                delivery = Delivery.from_dict(payload.get("delivery") or {})
+                return _Run(plan, root, cached_data(plan.data, payload.get("scaler")), log, delivery).carry_out(
                     report, resume, payload.get("place", 0)
                 )
         except OSError as error:
@@ -193,13 +198,13 @@ def cached_data(options: DataOptions, scaler: Mapping[str, Any] | None = None) -
 class _Run:
     """One run in one folder."""
 
-    def __init__(self, plan: RunPlan, root: Path, data: SeriesData, log: RunLog) -> None:
-        self.plan, self.data, self.log = plan, data, log
+    def __init__(self, plan: RunPlan, root: Path, data: SeriesData, log: RunLog, delivery: Delivery) -> None:
+        self.plan, self.data, self.log, self.delivery = plan, data, log, delivery
         self.root, self.folder = root, root / plan.folder
         seed_everything(plan.training.seed)
         self.model = create_model(plan.model, data.spec, plan.options)
 
-    def carry_out(self, report: Callable[[EpochProgress], None], resume: bool, place: int) -> dict[str, Any]:
+    def carry_out(self, report: Callable[[Any], None], resume: bool, place: int) -> dict[str, Any]:
         """Train, evaluate and write everything."""
         checkpoint = latest_checkpoint(self.folder) if resume and self.model.uses_gradients else None
         (self.folder / RESULTS_FILE).unlink(missing_ok=True)
@@ -214,6 +219,10 @@ class _Run:
                 from .comparison.forecast_figures import ForecastFigures  # matplotlib, which others need not wait for
 
                 observers.insert(0, ForecastFigures(self.data, writer))
+                if self.data.spec.task == "direction":
+                    from .comparison.decision_figures import DecisionFigures
+
+                    observers.insert(1, DecisionFigures(self.data, writer))
             result = fit(
                 self.model,
                 self.data,
@@ -222,6 +231,10 @@ class _Run:
                 observers=observers,
                 resume=resume,
                 writer=writer,
+                logging=self.plan.logging,
+                findings=FindingHandling(
+                    lambda finding: self._tell(finding, report), self.delivery, f"{self.root.name}/{self.plan.folder}"
+                ),
             )
             results = self._evaluate(result, writer)
             writer.end_session("success")
@@ -240,6 +253,10 @@ class _Run:
             report(progress)
 
         return both
+
+    def _tell(self, finding: Finding, report: Callable[[Any], None]) -> None:
+        self.log.line(finding.line())
+        report(finding)
 
     def _write_config(self) -> None:
         write_json(
@@ -271,7 +288,7 @@ class _Run:
 
     def _evaluate(self, result: TrainingResult, writer: EventWriter | SilentWriter) -> dict[str, Any]:
         validation, _ = evaluate(self.model, self.data, "validation")
-        test, per_step = evaluate(self.model, self.data, "test")
+        test, details = evaluate(self.model, self.data, "test")
         write_atomically(self.folder / PREDICTIONS_FILE, predictions_csv(self.model, self.data))
         epoch = max(0, result.best_epoch)
         values = {tags.TEST_PREFIX + name: value for name, value in test.items() if value is not None}
@@ -279,8 +296,14 @@ class _Run:
         if self.plan.tensorboard:
             from .comparison.forecast_figures import draw_forecasts
 
-            figure = draw_forecasts(self.model, self.data, "test", f"{self.plan.model}, test part, best epoch {epoch}")
+            title = f"{self.plan.model}, test part, best epoch {epoch}"
+            figure = draw_forecasts(self.model, self.data, "test", title)
             writer.add_figure(tags.FORECAST_TEST_IMAGE, figure, epoch, close=False)
+            if "confusion_matrix" in details:
+                from .comparison.decision_figures import draw_confusion
+
+                figure = draw_confusion(details["confusion_matrix"], title)
+                writer.add_figure(CONFUSION_TEST_IMAGE, figure, epoch, close=False)
         fingerprint = self.data.fingerprint()
         return {
             "model": self.plan.model,
@@ -288,7 +311,7 @@ class _Run:
             "seed": self.plan.training.seed,
             "task": self.data.spec.task,
             "targets": list(self.data.spec.target_names),
-            "test": test | ({"per_step": per_step} if per_step else {}),
+            "test": test | details,
             "validation": validation,
             "windows": {**fingerprint["windows"], "test_hash": fingerprint["test_hash"]},
             "training": {

@@ -15,6 +15,7 @@ from .data.series import SeriesData
 from .data.snapshot import is_repeatable
 from .errors import OptionError, UserError, did_you_mean
 from .models import create_model, load_all
+from .tracking.options import LoggingOptions
 from .tracking.run_folder import PLAN_FILE, folder_name, read_json, write_json
 from .training.config import TrainingConfig
 
@@ -34,6 +35,7 @@ class RunPlan:
         folder: the run's folder below the command's folder, e.g. ``lstm_basic/seed_1``.
         tensorboard: whether to write events.
         plugins: files of models to import first.
+        logging: what to log and to watch.
     """
 
     model: str
@@ -43,6 +45,7 @@ class RunPlan:
     folder: str
     tensorboard: bool = False
     plugins: tuple[str, ...] = ()
+    logging: LoggingOptions = field(default_factory=LoggingOptions)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``plan.json`` and ``config.json``."""
@@ -54,6 +57,7 @@ class RunPlan:
             "folder": self.folder,
             "tensorboard": self.tensorboard,
             "plugins": list(self.plugins),
+            "logging": self.logging.to_dict(),
         }
 
     @classmethod
@@ -76,6 +80,7 @@ class RunPlan:
             str(values.get("folder", folder_name(values["model"]))),
             bool(values.get("tensorboard", False)),
             tuple(map(str, values.get("plugins") or ())),
+            LoggingOptions.from_dict(values.get("logging") or {}),
         )
 
 
@@ -88,6 +93,9 @@ class Selection:
         settings: ``name=value`` or ``model.name=value``.
         seeds: how many seeds to train each network with, counted up from the training seed.
         plugins: files of models.
+        tensorboard: whether to write events.
+        logging: what to log and to watch.
+        presets: option values by model, which settings override.
     """
 
     models: Sequence[str] = ()
@@ -95,6 +103,7 @@ class Selection:
     seeds: int = 1
     plugins: Sequence[str] = ()
     tensorboard: bool = False
+    logging: LoggingOptions = field(default_factory=LoggingOptions)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -141,6 +150,7 @@ def plan_runs(selection: Selection, data: SeriesData, training: TrainingConfig) 
                     folder,
                     selection.tensorboard,
                     tuple(str(Path(plugin).resolve()) for plugin in selection.plugins),
+                    selection.logging,
                 )
             )
     _check_all_used(settings, used, named or registry.default_names())

@@ -18,6 +18,7 @@ from src.data.samples import load_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ADDING = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")
 
 
@@ -54,6 +55,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     days = table["Date"].dt.strftime("%d/%m/%Y")
     readings = pd.DataFrame({"Date": days, "T": temperature, "RH": temperature * 3 + 20})
     readings.to_csv(folder / "readings.csv.gz", index=False, sep=";", decimal=",")
+    (monitor,), (rules,) = blocks(MONITORING, "python"), blocks(MONITORING, "toml")
+    (folder / "my_monitor.py").write_text(monitor, encoding="utf-8")
+    (folder / "my_rules.toml").write_text(rules, encoding="utf-8")
+    (folder / "tell_me.sh").write_text("#!/bin/sh\ncat >> told.txt\n", encoding="utf-8")
+    (folder / "tell_me.sh").chmod(0o755)
     words = "--models lstm:basic linear:dlinear baseline:naive gru:residual --epochs 1 --name 20250110_143022"
     assert run(folder, "train_models.py", [*words.split(), "--data", "prices.csv"]).returncode == 0
     return folder
@@ -101,13 +107,15 @@ def test_the_other_commands_of_the_readme_run_in_their_order(workplace: Path) ->
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    (code,) = blocks(README, "python")
+    own_loop, forecast = blocks(README, "python")
+    code = f"{own_loop}\n{forecast}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert "torch.Size([2, 24, 1])" in done.stdout
+    assert (tmp_path / "runs" / "mine" / "findings.json").is_file()
 
 
 @pytest.mark.slow

@@ -11,10 +11,12 @@ import typer
 
 from ..errors import OptionError, TrainingError, UserError, did_you_mean
 from ..management.runs import RunInfo, find_runs
-from .common import new_app, python_command
+from .common import VariadicCommand, new_app, python_command
 from .manage_output import (
     print_checks,
     print_comparison,
+    print_export,
+    print_layout,
     print_reproduction,
     print_runs,
     print_versions,
@@ -230,6 +232,52 @@ def doctor(
     problems = print_checks(examine_environment(root)) + print_checks(examine_runs(root, deep=deep))
     print("\nno problems" if not problems else f"\n{problems} problem{'s' if problems > 1 else ''}")
     raise typer.Exit(1 if problems else 0)
+
+
+class _Export(VariadicCommand):
+    variadic = frozenset({"tags"})
+
+
+@app.command(short_help="tables and figures of runs, or of any logdir", cls=_Export)
+def export(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN|LOGDIR...", help="runs, or folders of any TensorBoard log [default: all runs]"),
+    ] = None,
+    root: Root = DEFAULT_ROOT,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="a new folder")] = Path("export"),
+    table_format: Annotated[str, typer.Option("--format", metavar="csv|parquet", help="of the tables")] = "csv",
+    wide: Annotated[bool, typer.Option("--wide", help="one column a tag instead of one row a point")] = False,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN...", help="only these: Loss/train 'Test/*' [default: all]", show_default=False),
+    ] = None,
+    figures: Annotated[
+        str | None, typer.Option(metavar="png|svg|pdf", help="also a figure of every tag, to print")
+    ] = None,
+    smoothing: Annotated[float, typer.Option(metavar="X", help="of the figures, from 0 to 1, as in TensorBoard")] = 0.0,
+    log_y: Annotated[bool, typer.Option("--log-y", help="figures with a logarithmic vertical axis")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="into a folder that is not empty")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write what was logged as tables (every point) and figures for papers and other programs."""
+    from ..management.exporting import ExportOptions, export_runs
+
+    options = ExportOptions(table_format, wide, figures, tuple(tags or ()), smoothing, log_y, overwrite)
+    print_export(export_runs(root, runs or [], output, options), output)
+
+
+@app.command(short_help="a dashboard from a tensorboard_layout.json")
+def layout(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="tensorboard_layout.json")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN|LOGDIR...", help="where TensorBoard is to show it")],
+    root: Root = DEFAULT_ROOT,
+    debug: Debug = False,
+) -> None:
+    """Write a dashboard of categories, charts and tags into runs, for TensorBoard's CUSTOM SCALARS tab."""
+    from ..management.dashboards import place_layout
+
+    print_layout(place_layout(root, file, runs))
 
 
 def _count(runs: int) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from .train_output import terminal_width
 
 if TYPE_CHECKING:
+    from ..management.dashboards import LayoutReport
     from ..management.differences import Comparison
     from ..management.doctor import Check
+    from ..management.exporting import ExportReport
     from ..management.reproduction import Reproduction
     from ..management.runs import RunInfo
 
@@ -257,3 +259,39 @@ def print_checks(checks: Iterable[Check]) -> int:
         if check.fix:
             print(f"{'':<9}fix: {check.fix}", flush=True)
     return problems
+
+
+# ---- export and layout ----
+
+
+def print_export(report: ExportReport, output: Path) -> None:
+    """What was written, what was left out, and what is wrong with the data."""
+    width = terminal_width()
+    runs = f"{report.runs} run{'s' if report.runs != 1 else ''}"
+    tags = f"{len(report.tags)} tag{'s' if len(report.tags) != 1 else ''}"
+    print(f"exported {runs}, {tags}, {report.points:,} points to '{output}'")
+    folders: dict[str, list[int]] = {}
+    for name, size in report.files.items():
+        folder, separator, _ = name.rpartition("/")
+        folders.setdefault(f"{folder}/" if separator else name, []).append(size)
+    lengths = max(map(len, folders))
+    for name, sizes in sorted(folders.items(), key=lambda item: item[0].endswith("/")):
+        count = f"{len(sizes)} file{'s' if len(sizes) != 1 else ''}, " if name.endswith("/") else ""
+        print(f"  {name:<{lengths}}  {count}{shown_size(sum(sizes))}")
+    if report.left_out:
+        print("left out: " + ", ".join(f"{count:,} {kind}" for kind, count in report.left_out.most_common()))
+    for note in report.notes[:MOST_REASONS]:
+        print(shorten(note, width))
+    if len(report.notes) > MOST_REASONS:
+        print(f"and {len(report.notes) - MOST_REASONS} more notes of this kind")
+
+
+def print_layout(report: LayoutReport) -> None:
+    """Where the dashboard is now, and which of its tags no run has."""
+    where = f"'{report.folders[0]}'" if len(report.folders) == 1 else f"{len(report.folders)} runs"
+    categories = f"{report.categories} categor{'ies' if report.categories != 1 else 'y'}"
+    charts = f"{report.charts} chart{'s' if report.charts != 1 else ''}"
+    print(f"{categories} with {charts} written to {where}; TensorBoard shows them in CUSTOM SCALARS")
+    if report.missing:
+        few = ", ".join(report.missing[:4]) + (", ..." if len(report.missing) > 4 else "")
+        print(shorten(f"without a curve so far, {len(report.missing)} of {report.tags} tags: {few}", terminal_width()))

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from ..fanout import Outcome
+    from ..tracking.findings import Finding
     from ..training.observers import EpochProgress
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -35,6 +36,15 @@ class ProgressPrinter:
         self.last_line: dict[str, float] = {}
         self.started: dict[str, float] = {}
 
+    def report(self, key: str, value: EpochProgress | Finding) -> None:
+        """Whatever run ``key`` reports."""
+        from ..tracking.findings import Finding
+
+        if isinstance(value, Finding):
+            self.finding(key, value)
+        else:
+            self.epoch(key, value)
+
     def epoch(self, key: str, progress: EpochProgress) -> None:
         """An epoch of run ``key`` has ended."""
         self.started.setdefault(key, time.monotonic() - progress.seconds)
@@ -47,6 +57,11 @@ class ProgressPrinter:
         elif time.monotonic() - self.last_line.get(key, self.started[key]) > SECONDS_BETWEEN_LINES:
             self.last_line[key] = time.monotonic()
             self._line(f"        {key:<{self.width}}  epoch {progress.epoch + 1}/{progress.epochs}  {losses}")
+
+    def finding(self, key: str, finding: Finding) -> None:
+        """The diagnosis found something in run ``key``; what is only worth knowing stays in the run's own files."""
+        if finding.severity != "info":
+            self._line(f"        {key:<{self.width}}  {finding.line()}")
 
     def _open(self, key: str, progress: EpochProgress) -> Any:
         used = {bar.pos for bar in self.bars.values()}

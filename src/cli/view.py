@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import getpass
-import importlib.util
-import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 
 from ..errors import OptionError, UserError, did_you_mean
 from .common import new_app
+from .tensorboard_server import (
+    Server,
+    choose_port,
+    has_screen,
+    open_browser,
+    reachable,
+    tensorboard,
+    url_of,
+    wait_until_it_answers,
+)
 
 DEFAULT_LOGDIR = Path("runs")
-START_SECONDS = 60.0
 REFRESH_SECONDS = 2.0
-PORTS_TO_TRY = 100
 EVENT_FILES = "events.out.tfevents."
 TRAINING_HINT = "train with --tensorboard first (python train_models.py --tensorboard)"
 
@@ -52,7 +56,7 @@ def view(
         str | None, typer.Option(metavar="REGEX", help="only runs whose name (20250110_143022/lstm_basic) matches")
     ] = None,
     latest: Annotated[bool, typer.Option("--latest", help="only the newest timestamp folder")] = False,
-    open_browser: Annotated[
+    open_it: Annotated[
         bool | None,
         typer.Option("--open/--no-open", help="open the browser [default: if there is a screen]", show_default=False),
     ] = None,
@@ -64,15 +68,15 @@ def view(
     selection = Selection(find_logdir(logdir), tuple(names or ()), runs, latest)
     count = len(selection.event_files())
     with contextlib.suppress(KeyboardInterrupt), _sigterm_interrupts():
-        free = _choose_port(host, port, None if selection.partial else selection.logdir)
+        free = choose_port(host, port, None if selection.partial else selection.logdir)
         if free is None:
-            print(f"already running: {_url(host, port)}")
+            print(f"already running: {url_of(host, port)}")
             return
-        with _source_of(selection) as (arguments, refresh), _tensorboard(arguments, host, free) as server:
-            _wait_until_it_answers(server, host, free)
+        with _source_of(selection) as (arguments, refresh), tensorboard(arguments, host, free) as server:
+            wait_until_it_answers(server, host, free)
             print(describe(selection.logdir, count, host, free), flush=True)
-            if _has_screen() if open_browser is None else open_browser:
-                _open_browser(_url(host, free))
+            if has_screen() if open_it is None else open_it:
+                open_browser(url_of(host, free))
             _wait(server, refresh)
     print("TensorBoard ended", flush=True)
 
@@ -211,61 +215,6 @@ def _source_of(selection: Selection) -> Iterator[tuple[list[str], Callable[[], N
 # ---- where ----
 
 
-def _choose_port(host: str, port: int, logdir: Path | None) -> int | None:
-    """``port`` or the next free one; None if a TensorBoard for ``logdir`` answers at ``port`` already."""
-    if _is_free(host, port):
-        return port
-    if logdir is not None and _data_location(host, port) == str(logdir):
-        return None
-    for candidate in range(port + 1, min(port + PORTS_TO_TRY, 65536)):
-        if _is_free(host, candidate):
-            print(f"port {port} is taken; using {candidate}")
-            return candidate
-    raise UserError(f"port {port} and the ones after it are taken; choose another with --port")
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as connection:  # TensorBoard itself refuses a port that is taken on localhost
-        connection.settimeout(1.0)
-        if connection.connect_ex(("127.0.0.1", port)) == 0:
-            return False
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
-        if os.name == "posix":
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections just closed do not count
-        try:
-            server.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
-            if error.errno == errno.EACCES:
-                raise UserError(f"port {port} needs administrator rights; choose one from 1024 with --port") from None
-            raise UserError(f"host must be an address of this computer, but got '{host}': {error.strerror}") from None
-    return True
-
-
-def _data_location(host: str, port: int) -> str | None:
-    """The log folder of the TensorBoard at this address; None if no TensorBoard answers there."""
-    import http.client  # only needed once a server is there
-
-    connection = http.client.HTTPConnection(_reachable(host), port, timeout=2.0)
-    try:
-        connection.request("GET", "/data/environment")
-        return str(json.loads(connection.getresponse().read())["data_location"])
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return None
-    finally:
-        connection.close()
-
-
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1", "::": "::1"}.get(host, host)
-
-
-def _url(host: str, port: int) -> str:
-    name = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1", "::1") else host
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
-
-
 def describe(logdir: Path, count: int, host: str, port: int) -> str:
     """What is shown, where, how to reach it from another computer, and who else can."""
     computer = socket.gethostname()
@@ -273,10 +222,10 @@ def describe(logdir: Path, count: int, host: str, port: int) -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = "USER"
-    target = _reachable(host) if _reachable(host) != "127.0.0.1" else "localhost"
+    target = reachable(host) if reachable(host) != "127.0.0.1" else "localhost"
     lines = [
         f"TensorBoard shows {count} run{'s' if count != 1 else ''} of {logdir}",
-        f"  {_url(host, port)}",
+        f"  {url_of(host, port)}",
         f"From another computer: ssh -L {port}:{target}:{port} {user}@{computer}, then open http://localhost:{port}/",
     ]
     if host not in ("localhost", "127.0.0.1", "::1"):
@@ -287,62 +236,7 @@ def describe(logdir: Path, count: int, host: str, port: int) -> str:
     return "\n".join([*lines, "Ctrl-C ends it."])
 
 
-def _has_screen() -> bool:
-    if not sys.stdin or not sys.stdin.isatty() or "SSH_CONNECTION" in os.environ or "SSH_TTY" in os.environ:
-        return False
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _open_browser(url: str) -> None:
-    import webbrowser
-
-    if not webbrowser.open(url):
-        print("no browser could be opened")
-
-
-# ---- the server process ----
-
-
-@dataclass(frozen=True)
-class _Server:
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
-
-    def last_lines(self) -> str:
-        self.log.seek(0)
-        lines = self.log.read().decode(errors="replace").strip().splitlines()
-        return " | ".join(line.strip() for line in lines[-4:]) or "it said nothing"
-
-
-@contextlib.contextmanager
-def _tensorboard(arguments: Sequence[str], host: str, port: int) -> Iterator[_Server]:
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UserError("TensorBoard is not installed; pip install tensorboard")
-    command = [sys.executable, "-m", "tensorboard.main", *arguments, "--host", host, "--port", str(port)]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            yield _Server(process, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=5.0)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                process.kill()
-                process.wait()
-
-
-def _wait_until_it_answers(server: _Server, host: str, port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while _data_location(host, port) is None:
-        if server.process.poll() is not None:
-            raise UserError(f"TensorBoard did not start: {server.last_lines()}")
-        if time.monotonic() > deadline:
-            raise UserError(f"TensorBoard did not answer within {START_SECONDS:.0f} s: {server.last_lines()}")
-        time.sleep(0.1)
-
-
-def _wait(server: _Server, refresh: Callable[[], None]) -> None:
+def _wait(server: Server, refresh: Callable[[], None]) -> None:
     """Until the server ends, which it should not, or the user interrupts."""
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -13,7 +13,8 @@ import torch
 
 from ..data.base import Batch, DataSpec
 from ..data.series import SeriesData, SeriesSplit
-from ..metrics.series import DirectionScores, ForecastScores
+from ..metrics.classification import DirectionScores
+from ..metrics.series import ForecastScores
 
 BATCH_SIZE = 64
 MOST_PREDICTION_ROWS = 200_000
@@ -23,26 +24,34 @@ _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden rat
 _HALF = np.uint64(32)
 
 
-def evaluate(model: Any, data: SeriesData, part: str) -> tuple[dict[str, Any], dict[str, list[float]]]:
+def evaluate(model: Any, data: SeriesData, part: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score a model on every window of ``validation`` or ``test``.
 
     Returns:
-        the metrics by name, and the scaled errors per step ahead (empty for ``direction``).
+        the metrics by name, and what is more than one number: ``per_step``, the scaled errors per step ahead, or for
+        ``direction`` ``confusion_matrix``, rows what happened, columns what was said, "not up" first.
     """
     split = getattr(data, part)
     if data.spec.task == "direction":
-        directions = DirectionScores()
-        for batch in split.batches(BATCH_SIZE):
-            probability = model.predict(batch.inputs).float().cpu().numpy()
-            directions.add(batch.targets.cpu().numpy(), probability, np.asarray(data.spec.up_share))
-        return directions.results(), {}
+        directions = score_directions(model, data, part)
+        return directions.results(), {"confusion_matrix": directions.confusion.tolist()}
     scores = ForecastScores(*data.spec.target_shape)
     for batch in split.batches(BATCH_SIZE):
         scaled = model.predict(batch.inputs).float().cpu().numpy()
         scores.add_scaled(batch.targets.cpu().numpy(), scaled)
         forecast = in_units(data.spec, split, batch, scaled)
         scores.add(split.actual(batch.index), forecast, split.persistence(batch.index))
-    return scores.results(), scores.per_step()
+    return scores.results(), {"per_step": scores.per_step()}
+
+
+def score_directions(model: Any, data: SeriesData, part: str) -> DirectionScores:
+    """What every probability of a part comes to, for the task ``direction``."""
+    scores, up_share = DirectionScores(data.spec.cost_bps), np.asarray(data.spec.up_share)
+    for batch in getattr(data, part).batches(BATCH_SIZE):
+        probability = model.predict(batch.inputs).float().cpu().numpy()
+        returns = None if batch.returns is None else batch.returns.cpu().numpy()
+        scores.add(batch.targets.cpu().numpy(), probability, up_share, returns)
+    return scores
 
 
 def predictions(model: Any, split: SeriesSplit, index: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:
@@ -75,7 +84,12 @@ def predictions(model: Any, split: SeriesSplit, index: np.ndarray) -> Iterator[t
             batch = split.select(slots)
             predicted = model.predict(batch.inputs).float().cpu().numpy()
             taken = torch.from_numpy(places[members]).to(batch.inputs.device)
-            yield Batch(*(tensor[taken] for tensor in batch)), predicted[places[members]]
+            yield _rows_of(batch, taken), predicted[places[members]]
+
+
+def _rows_of(batch: Batch, rows: torch.Tensor) -> Batch:
+    returns = None if batch.returns is None else batch.returns[rows]
+    return Batch(batch.inputs[rows], batch.targets[rows], batch.index[rows], returns)
 
 
 def _places(split: SeriesSplit, index: np.ndarray) -> np.ndarray:

@@ -13,6 +13,15 @@ import pandas as pd
 from ..errors import UserError
 
 NAIVE = "baseline:naive"
+_DIRECTION_COLUMNS = (
+    "accuracy",
+    "majority_share",
+    "balanced_accuracy",
+    "mcc",
+    "simulated_return",
+    "skill_vs_naive",
+    "log_loss",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ def ranking(task: str, targets: int) -> Ranking:
     several units, which cannot be averaged: by the scaled squared error. Directions: by the Brier skill.
     """
     if task == "direction":
-        return Ranking("skill_vs_naive", False, ("accuracy", "balanced_accuracy", "log_loss", "skill_vs_naive"))
+        return Ranking("skill_vs_naive", False, _DIRECTION_COLUMNS)
     if targets > 1:
         return Ranking("mse_scaled", True, ("mse_scaled", "mae_scaled", "skill_vs_naive", "direction_accuracy"))
     return Ranking("rmse", True, ("rmse", "mae", "mse_scaled", "skill_vs_naive", "direction_accuracy"))
@@ -118,10 +127,15 @@ _HEADINGS = {
     "mae_scaled": "MAE scaled",
     "skill_vs_naive": "skill vs naive",
     "direction_accuracy": "direction",
+    "majority_share": "majority",
+    "balanced_accuracy": "balanced",
+    "mcc": "MCC",
+    "simulated_return": "return",
     "best_validation_loss": "val loss",
     "seconds": "train s",
 }
-_PERCENT = ("skill_vs_naive", "direction_accuracy", "accuracy", "balanced_accuracy")
+_PERCENT = ("skill_vs_naive", "direction_accuracy", "accuracy", "balanced_accuracy", "majority_share")
+_SMALL_PERCENT = ("simulated_return",)
 
 
 def _cell(name: str, value: float) -> str:
@@ -129,6 +143,8 @@ def _cell(name: str, value: float) -> str:
         return "-"
     if name in _PERCENT:
         return f"{100 * value:.2f} %"
+    if name in _SMALL_PERCENT:
+        return f"{100 * value:.4f} %"
     if name == "parameters":
         return f"{int(value):,}"
     return f"{value:.1f}" if name == "seconds" else f"{value:#.4g}"
@@ -138,7 +154,7 @@ def _spread(name: str, value: float) -> str:
     """The spread in the unit of the cell before it; nothing for a single seed."""
     if value != value:
         return ""
-    return f" ±{100 * value if name in _PERCENT else value:.2g}"
+    return f" ±{100 * value if name in (*_PERCENT, *_SMALL_PERCENT) else value:.2g}"
 
 
 def _aligned(table: pd.DataFrame) -> list[str]:
@@ -164,7 +180,7 @@ def verdict(table: pd.DataFrame) -> str:
     naive = "the share of ups in the training part" if direction else "naive persistence"
     better = rivals[rivals["skill_vs_naive"] > 1e-6]  # a rounding error above zero is not skill
     if better.empty:
-        return f"No model beats {naive} on the test part. On prices, that is the usual outcome."
+        return f"No model beats {naive} on the test part. On prices, that is the usual outcome.{_rightness(rivals)}"
     best = better.iloc[0]
     verb = "beats" if len(better) == 1 else "beat"
     score = "Brier score" if direction else "squared error"
@@ -174,4 +190,12 @@ def verdict(table: pd.DataFrame) -> str:
     )
     if best.get("skill_vs_naive_std", 0.0) >= best["skill_vs_naive"]:
         sentence += " That is no more than the spread between its seeds."
-    return sentence
+    return sentence + _rightness(rivals)
+
+
+def _rightness(rivals: pd.DataFrame) -> str:
+    """A sentence where no model of directions is right more often than always giving the more frequent answer."""
+    if "majority_share" not in rivals or not (rivals["accuracy"] <= rivals["majority_share"]).all():
+        return ""
+    share = 100 * rivals["majority_share"].iloc[0]
+    return f" None is right more often than always giving the more frequent answer ({share:.1f} %)."

@@ -19,11 +19,14 @@ class Batch(NamedTuple):
         targets: what it shall predict; for series ``[batch, horizon, targets]``: scaled values (task ``forecast``)
             or 0.0/1.0 (task ``direction``: 1 where the next return is above zero).
         index: which samples of the split these are, ``[batch]``, int64.
+        returns: task ``direction`` only: the simple returns p[t] / p[t-1] - 1 that the targets turned out to be,
+            ``[batch, horizon, targets]``; None for other tasks, and where values of zero or below have no return.
     """
 
     inputs: Tensor
     targets: Tensor
     index: Tensor  # type: ignore[assignment]  # a NamedTuple's own index() is of no use here
+    returns: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class DataSpec:
         target_scale: for returns, the factor that turns a scaled value of each target back into a return.
         period: the season length in steps, or None if there is none to be expected.
         up_share: task ``direction`` only: share of training targets that are up, per target.
+        cost_bps: task ``direction`` only: what a simulated trade costs, in basis points (1/10000) of its size; None
+            where batches have no ``returns``.
     """
 
     kind: str
@@ -57,6 +62,7 @@ class DataSpec:
     target_scale: tuple[float, ...] = ()
     period: int | None = None
     up_share: tuple[float, ...] = ()
+    cost_bps: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json`` and checkpoints."""

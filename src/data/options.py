@@ -87,6 +87,9 @@ class DataOptions(ReadingOptions):
         default_text="return, or what a sample says",
     )
     task: str = option("forecast", choices=TASKS, help="forecast values, or the direction (up or not)")
+    cost_bps: float = option(
+        5.0, minimum=0.0, help="task direction: what a simulated trade costs, in basis points of its size"
+    )
     split: str = option(
         "0.7,0.15,0.15",
         help="training, validation, test in time order: fractions, row counts (8640,2880,2880), or the two dates "

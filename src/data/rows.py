@@ -61,6 +61,8 @@ class Rows:
         options: window, horizon, task and transform, nothing left open.
         target_history: whether past values of the targets are known.
         mapped: the scaled rows, where they are mapped from disk.
+        returns: float32 ``[rows, targets]``, the simple return of every row; task ``direction`` only, and None too
+            where values have none.
     """
 
     inputs: Tensor
@@ -73,6 +75,7 @@ class Rows:
     options: DataOptions
     target_history: bool
     mapped: np.ndarray | None = None
+    returns: Tensor | None = None
     _rows_looked_up: int = 0
     _batches_gathered: int = 0
 
@@ -188,6 +191,24 @@ def ups(tables: StackedTables, places: tuple[int, ...]) -> np.ndarray:
         up[before + 1 : last] = np.diff(np.asarray(tables.values[before:last])[:, list(places)], axis=0) > 0
         release(tables.values)
     return up
+
+
+def simple_returns(tables: StackedTables, places: tuple[int, ...]) -> np.ndarray | None:
+    """p[t] / p[t-1] - 1, float32 ``[rows, targets]``; None where a value is zero or below, which has no return.
+
+    A series' first row holds zero; it is never used.
+    """
+    returns = np.zeros((len(tables.dates), len(places)), dtype=np.float32)
+    for first in range(0, len(returns), ROWS_AT_ONCE):
+        before, last = max(first - 1, 0), min(first + ROWS_AT_ONCE, len(returns))
+        levels = np.asarray(tables.values[before:last])[:, list(places)]
+        release(tables.values)
+        if (levels <= 0).any():
+            return None
+        returns[first:last] = transform_rows(
+            levels, first - before, last - before, ("return",) * len(places), tables.bounds - before
+        )
+    return returns
 
 
 def up_share(up: np.ndarray, training: np.ndarray, bounds: np.ndarray) -> tuple[float, ...]:

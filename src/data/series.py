@@ -24,7 +24,7 @@ from .options import DataOptions
 from .parts import part_rows, part_starts
 from .reading.column_names import canonical_name
 from .reading.sources import hide_password
-from .rows import InMemory, Rows, RowStore, Transformed, as_tensor, up_share, ups
+from .rows import InMemory, Rows, RowStore, Transformed, as_tensor, simple_returns, up_share, ups
 from .samples import CUT_IN_TIME, Sample
 from .scaling import Scaler
 from .series_windows import NewestWindows, SeriesSplit, sha256
@@ -92,7 +92,9 @@ class SeriesData:
         self.spec = _spec(self._rows, sample.period)
         if options.task == "direction":
             up = self._rows.targets.numpy()
-            self.spec = replace(self.spec, up_share=up_share(up, parts[:, 0], tables.bounds))
+            cost = None if self._rows.returns is None else options.cost_bps
+            self.spec = replace(self.spec, up_share=up_share(up, parts[:, 0], tables.bounds), cost_bps=cost)
+            self.notes.append(_trading_note(cost))
 
     @classmethod
     def from_tables(cls, tables: Sequence[Table], options: DataOptions) -> SeriesData:
@@ -115,6 +117,7 @@ class SeriesData:
         self._rows.inputs = self._rows.inputs.to(device)
         self._rows.mapped = self._rows.mapped if device.type == "cpu" else None
         self._rows.targets = self._rows.inputs if shared else self._rows.targets.to(device)
+        self._rows.returns = None if self._rows.returns is None else self._rows.returns.to(device)
         return self
 
     def fingerprint(self) -> dict[str, Any]:
@@ -191,15 +194,23 @@ def _build_rows(
     groups = _groups(tables, scaler, trained)
     scaled = transformed.scaled(scaler, groups, store)
     inputs = as_tensor(scaled if len(features) == len(columns) else scaled[:, : len(features)])
+    returns = None
     if options.task == "direction":
-        outputs = as_tensor(ups(tables, places))
+        outputs, returns = as_tensor(ups(tables, places)), simple_returns(tables, places)
     elif channels == tuple(range(len(features))):
         outputs = inputs
     else:
         outputs = as_tensor(scaled[:, channels])
     mapped = scaled if isinstance(scaled, np.memmap) else None
     release(scaled)
-    return Rows(inputs, outputs, tables, places, channels, scaler, groups, options, target_history, mapped)
+    traded = None if returns is None else as_tensor(returns)
+    return Rows(inputs, outputs, tables, places, channels, scaler, groups, options, target_history, mapped, traded)
+
+
+def _trading_note(cost_bps: float | None) -> Note:
+    if cost_bps is None:
+        return Note("returns", "not simulated, as values of zero or below have no return")
+    return Note("costs", f"{cost_bps:g} basis points of every simulated trade", "--cost-bps")
 
 
 def _groups(tables: StackedTables, scaler: Scaler, trained: Sequence[str]) -> np.ndarray:

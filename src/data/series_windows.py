@@ -59,10 +59,14 @@ class SeriesSplit:
 
     def _batch(self, starts: Tensor, index: Tensor) -> Batch:
         inputs = self._rows.gather(starts, self._rows.options.window)
-        return Batch(inputs, self._targets(starts), index)
+        return Batch(inputs, self._targets(starts), index, self._returns(starts))
 
     def _targets(self, starts: Tensor) -> Tensor:
         return gather_windows(self._rows.targets, starts, 0, self._rows.options.horizon)
+
+    def _returns(self, starts: Tensor) -> Tensor | None:
+        returns = self._rows.returns
+        return None if returns is None else gather_windows(returns, starts, 0, self._rows.options.horizon)
 
     def history(self, index: np.ndarray | Tensor) -> np.ndarray:
         """The targets' levels over the look-back window in original units, float64 ``[batch, window, targets]``."""
@@ -145,6 +149,9 @@ class NewestWindows(SeriesSplit):
     def _targets(self, starts: Tensor) -> Tensor:
         rows = self._rows
         return torch.full((len(starts), rows.options.horizon, rows.targets.shape[1]), torch.nan)
+
+    def _returns(self, starts: Tensor) -> None:
+        return None
 
 
 def sha256(*arrays: np.ndarray, header: bytes = b"") -> str:

@@ -163,7 +163,7 @@ def check_torch() -> Iterator[Check]:
 
 def check_processor() -> Iterator[Check]:
     """Cores this process may use, thread settings that fight with ``--threads``, and free memory."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     total = os.cpu_count() or cores

@@ -1,4 +1,4 @@
-"""Metrics of forecasts and of directions over many windows, gathered batch by batch.
+"""Metrics of forecasts over many windows, gathered batch by batch.
 
 All sums are kept in double precision, so that data of any length are scored in constant memory.
 """
@@ -91,44 +91,6 @@ class ForecastScores:
         return {
             "mse_scaled": (self.scaled_squared.sum(1) / count).tolist(),
             "mae_scaled": (self.scaled_absolute.sum(1) / count).tolist(),
-        }
-
-
-class DirectionScores:
-    """Running sums for the task ``direction``: predicted probability of "up" against what happened."""
-
-    def __init__(self) -> None:
-        self.confusion = np.zeros((2, 2), dtype=np.int64)
-        self.log_loss = self.brier = self.naive_brier = 0.0
-
-    def add(self, up: np.ndarray, probability: np.ndarray, up_share: np.ndarray) -> None:
-        """Add a batch; ``up`` (0 or 1) and ``probability`` are ``[batch, horizon, targets]``.
-
-        Args:
-            up_share: share of ups in the training part, ``[targets]``: what a forecaster without a model would say.
-        """
-        called, happened = (probability > 0.5).astype(int), up.astype(int)
-        probability, up = probability.astype(np.float64), up.astype(np.float64)
-        np.add.at(self.confusion, (happened.ravel(), called.ravel()), 1)
-        bounded = np.clip(probability, 1e-7, 1 - 1e-7)
-        self.log_loss -= float((up * np.log(bounded) + (1 - up) * np.log(1 - bounded)).sum())
-        self.brier += float(((probability - up) ** 2).sum())
-        self.naive_brier += float(((up_share - up) ** 2).sum())
-
-    def results(self) -> dict[str, float | None]:
-        """``accuracy``, ``balanced_accuracy`` (mean of both classes' recall), ``majority_share``, ``log_loss`` in nats,
-        ``skill_vs_naive`` = 1 - Brier score / Brier score of the training share of ups."""
-        count = int(self.confusion.sum())
-        if count == 0:
-            return {}
-        per_class = self.confusion.sum(1)
-        recalls = [self.confusion[k, k] / per_class[k] for k in (0, 1) if per_class[k]]
-        return {
-            "accuracy": float(np.trace(self.confusion) / count),
-            "balanced_accuracy": float(np.mean(recalls)),
-            "majority_share": float(per_class.max() / count),
-            "log_loss": self.log_loss / count,
-            "skill_vs_naive": skill(self.brier, self.naive_brier),
         }
 
 

@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data.base import Batch, DataModule, DataSpec
-from ..errors import UserError
+from ..errors import OptionError, UserError
+from ..metrics.trading import net_returns, position
 from ..options import Options
 from ..tracking.event_writer import EventWriter, SilentWriter
 
 if TYPE_CHECKING:
+    from ..tracking.monitors.base import Monitor
+    from ..tracking.options import LoggingOptions
     from ..training.config import TrainingConfig
     from ..training.loop import Observer, TrainingResult
 
@@ -30,8 +33,8 @@ class BaseModel(nn.Module, ABC):
     """Base of all architectures.
 
     A subclass gives a frozen ``Config``, ``__init__(spec, config)`` and ``forward(inputs)``; all else has a default.
-    The training loop knows only ``losses``, ``after_step``, ``validation_metrics``, ``selection_metric`` and what
-    every ``nn.Module`` has.
+    The training loop knows only ``losses``, ``evaluation_metrics``, ``after_step``, ``validation_metrics``,
+    ``selection_metric`` and what every ``nn.Module`` has.
 
     Attributes:
         spec: what the data look like.
@@ -56,6 +59,7 @@ class BaseModel(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.config: Any = config
+        self._check_loss_weights()
         self.name = ""
         self._writer: EventWriter | SilentWriter = SilentWriter()
         self.logged_sums: dict[str, tuple[Tensor | float, int]] = {}
@@ -72,8 +76,28 @@ class BaseModel(nn.Module, ABC):
         return None
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The scalar to minimise under ``loss``, and any named parts of it, as 0-dimensional tensors."""
-        return {"loss": self.criterion(self(batch.inputs), batch.targets)}
+        """The scalar to minimise under ``loss``, and any named parts of it, as 0-dimensional tensors.
+
+        For the task ``direction`` that is ``weight_alpha`` x ``criterion`` - ``weight_beta`` x the expected return of
+        the positions that the probabilities stand for, after costs (see ``metrics/trading.py``). With a
+        ``weight_beta`` other than 0 both are named parts: ``cross_entropy`` and ``expected_return``.
+        """
+        return self._losses_of(self(batch.inputs), batch)
+
+    def evaluation_metrics(self, batch: Batch) -> dict[str, Tensor]:
+        """What evaluation asks for instead of ``losses``: these, and further means over samples, 0-dimensional.
+
+        For the task ``direction``, averaged over the batch, steps ahead and targets: ``accuracy``, the share of right
+        answers; ``actual_calls``, the share of calls (p > 0.5); and, where samples have returns, ``simulated_return``,
+        position x return after costs, and ``actual_call_returns``, the return where called, else 0. All come from one
+        forward pass, unless a model has ``losses`` of its own, which then take another.
+        """
+        if self.spec.task != "direction":
+            return self.losses(batch)
+        if type(self).losses is not BaseModel.losses:
+            return self.losses(batch) | self._decisions(self(batch.inputs), batch)
+        outputs = self(batch.inputs)
+        return self._losses_of(outputs, batch) | self._decisions(outputs, batch)
 
     def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of outputs against targets, both ``[batch, horizon, targets]``.
@@ -90,6 +114,46 @@ class BaseModel(nn.Module, ABC):
             return functional.huber_loss(outputs, targets)
         return functional.mse_loss(outputs, targets)
 
+    def _losses_of(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        loss = self.criterion(outputs, batch.targets)
+        if self.spec.task != "direction":
+            return {"loss": loss}
+        alpha, beta = self._loss_weights
+        if not beta:
+            return {"loss": alpha * loss}
+        if batch.returns is None:
+            raise UserError("weight_beta needs batches with returns, but these have none; use weight_beta=0")
+        probability = torch.sigmoid(outputs.float())
+        expected = net_returns(position(probability), batch.returns, self.spec.cost_bps or 0.0).mean()
+        return {"loss": alpha * loss - beta * expected, "cross_entropy": loss, "expected_return": expected}
+
+    def _decisions(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        probability = torch.sigmoid(outputs.float())
+        called = probability > 0.5
+        values = {
+            "accuracy": (called == (batch.targets > 0.5)).float().mean(),
+            "actual_calls": called.float().mean(),
+        }
+        if batch.returns is not None and self.spec.cost_bps is not None:
+            net = net_returns(position(probability), batch.returns, self.spec.cost_bps)
+            values |= {"simulated_return": net.mean(), "actual_call_returns": (called * batch.returns).mean()}
+        return values
+
+    @property
+    def _loss_weights(self) -> tuple[float, float]:
+        """Of cross-entropy and of expected return; a model without such options has the first alone."""
+        return getattr(self.config, "weight_alpha", 1.0), getattr(self.config, "weight_beta", 0.0)
+
+    def _check_loss_weights(self) -> None:
+        alpha, beta = self._loss_weights
+        if self.spec.task == "direction" and not (alpha or beta):
+            raise OptionError("weight_alpha and weight_beta must not both be 0, or nothing is learnt; raise one")
+        if self.spec.task == "direction" and beta and self.spec.cost_bps is None:
+            raise OptionError(
+                f"weight_beta needs returns, which values of zero or below do not have, but got {beta:g}; "
+                "use weight_beta=0"
+            )
+
     def after_step(self) -> None:
         """Called after every optimiser step, e.g. to move a target network."""
 
@@ -100,8 +164,8 @@ class BaseModel(nn.Module, ABC):
         """
         return {}
 
-    def monitors(self) -> Sequence[Observer]:
-        """Observers that this architecture brings along."""
+    def monitors(self) -> Sequence[Monitor | Observer]:
+        """What this architecture brings along: monitors, asked beside those that every model has, or observers."""
         return ()
 
     def fit_directly(self, data: DataModule, seed: int) -> None:
@@ -178,6 +242,7 @@ class BaseModel(nn.Module, ABC):
         run_dir: str | Path | None = None,
         observers: Sequence[Observer] = (),
         resume: bool = False,
+        logging: LoggingOptions | None = None,
     ) -> TrainingResult:
         """Train on ``data`` and leave the model with its best weights.
 
@@ -190,6 +255,7 @@ class BaseModel(nn.Module, ABC):
             observers: further observers, called after the built-in ones.
             resume: go on from ``run_dir``'s last checkpoint, to the same bits as without the interruption; from the
                 start if there is none.
+            logging: what to log and to watch; by default monitors and diagnosis, without every batch.
 
         Raises:
             TrainingError: if a loss or gradient is not finite.
@@ -205,6 +271,7 @@ class BaseModel(nn.Module, ABC):
             run_dir=run_dir,
             observers=observers,
             resume=resume,
+            logging=logging,
         )
 
     def save(self, path: str | Path) -> None:

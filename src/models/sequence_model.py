@@ -21,7 +21,10 @@ from .base_model import BaseModel
 
 @dataclass(frozen=True)
 class WindowConfig(BaseModel.Config):
-    """Options of every model that normalises its windows and chooses its loss."""
+    """Options of every model that normalises its windows and chooses its loss.
+
+    For the task ``direction``, the loss is ``weight_alpha`` x cross-entropy - ``weight_beta`` x expected return.
+    """
 
     normalisation: str = tunable(
         "auto",
@@ -31,6 +34,15 @@ class WindowConfig(BaseModel.Config):
     )
     loss: str = tunable(
         "mse", search=("mse", "mae", "huber"), choices=("mse", "mae", "huber"), help="what training minimises"
+    )
+    weight_alpha: float = tunable(
+        1.0, low=0.1, high=10.0, log=True, minimum=0.0, help="task direction: weight of the cross-entropy in the loss"
+    )
+    weight_beta: float = tunable(
+        0.0,
+        search=(0.0, 1.0, 10.0, 100.0),
+        minimum=0.0,
+        help="task direction: weight of the simulated return after costs, which is taken off the loss",
     )
 
 

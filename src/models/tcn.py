@@ -38,8 +38,13 @@ class CausalConvolution(nn.Module):
         # same network ended 10 % worse on ETTh1.
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
-    def forward(self, states: Tensor) -> Tensor:
-        """``[batch, channels_in, time]`` -> ``[batch, channels_out, time]``, zeros standing for the time before."""
+    def forward(self, states: Tensor, outputs: int | None = None, step: int = 1) -> Tensor:
+        """``[batch, channels_in, time]`` -> ``[batch, channels_out, time]``, zeros standing for the time before.
+
+        With ``outputs``, those of ``on_grid``: both ways are calls of the module, which hooks can watch.
+        """
+        if outputs is not None:
+            return self.on_grid(states, outputs, step)
         padded = functional.pad(states, ((self.kernel - 1) * self.dilation, 0))
         return functional.conv1d(padded, self.weight, self.bias, dilation=self.dilation)
 
@@ -96,8 +101,8 @@ class Block(nn.Module):
         Returns:
             ``[batch, channels_out, outputs]``.
         """
-        hidden = self._activate(self.first.on_grid(states, inner))
-        hidden = self._activate(self.second.on_grid(hidden, outputs, step))
+        hidden = self._activate(self.first(states, inner))
+        hidden = self._activate(self.second(hidden, outputs, step))
         if not self.residual:
             return hidden
         return self._add(hidden, states[:, :, states.shape[2] - 1 - (outputs - 1) * step :: step])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -31,7 +31,7 @@ from .event_file import EventFile, cut_event_files
 from .model_graph import model_table, trace_model
 from .tags import MODEL_SUMMARY, NONFINITE_COUNT, spec_of
 
-__all__ = ["EventWriter", "SilentWriter", "cut_event_files"]
+__all__ = ["BorrowedWriter", "EventWriter", "SilentWriter", "cut_event_files"]
 
 _HISTOGRAM_BINS = 64
 _logger = logging.getLogger(__name__)
@@ -43,6 +43,9 @@ class EventWriter(SummaryWriter):
     It writes one event file, each event at once (nothing is lost when the process is killed). Trouble with the disk is
     reported once through ``logging`` and then silences the writer: it never ends training. Every ``add_*`` method of
     ``SummaryWriter`` works; its methods that make sub-runs (``add_scalars``, ``add_hparams``) still make them.
+
+    Attributes:
+        scalar_tags: tags of all scalars written by ``add_values`` so far.
     """
 
     file_writer: Any
@@ -51,6 +54,8 @@ class EventWriter(SummaryWriter):
     def __init__(self, log_dir: str | Path) -> None:
         """Make ``log_dir`` if needed and open a new event file that sorts after those already there."""
         self._event_file: EventFile | None = None
+        self._before_flush: list[Callable[[], None]] = []
+        self.scalar_tags: set[str] = set()
         super().__init__(str(log_dir))
 
     def _get_file_writer(self) -> EventFile:
@@ -71,8 +76,19 @@ class EventWriter(SummaryWriter):
             wall_time: seconds since 1970; now by default.
         """
         if values:
+            self.scalar_tags.update(values)
             entries = [Summary.Value(tag=tag, simple_value=float(value)) for tag, value in values.items()]
             self._get_file_writer().add_summary(Summary(value=entries), step, wall_time)
+
+    def call_before_flush(self, write_what_waits: Callable[[], None]) -> None:
+        """Enter a function that ``flush`` calls first: whoever holds values back for a while writes them there."""
+        self._before_flush.append(write_what_waits)
+
+    def flush(self) -> None:
+        """Write everything that waits."""
+        for write_what_waits in self._before_flush:
+            write_what_waits()
+        super().flush()
 
     def add_scalars(
         self, main_tag: str, tag_scalar_dict: Mapping[str, float], global_step: Any = None, walltime: Any = None
@@ -125,6 +141,33 @@ class EventWriter(SummaryWriter):
         if entries:
             self._get_file_writer().add_summary(Summary(value=entries), step)
 
+    def add_figure(
+        self, tag: str, figure: Any, global_step: Any = None, close: bool = True, walltime: float | None = None
+    ) -> None:
+        """As in ``SummaryWriter``; a single figure takes half the time, which is a training's time."""
+        if isinstance(figure, list):
+            super().add_figure(tag, figure, global_step, close, walltime)
+            return
+        from .pictures import close_figure, png_of
+
+        self.add_encoded_image(tag, *png_of(figure), global_step)
+        if close:
+            close_figure(figure)
+
+    def add_encoded_image(
+        self, tag: str, encoded: bytes, height: int, width: int, channels: int, step: int | None = None
+    ) -> None:
+        """Write a picture that is encoded already; an animated GIF plays in the IMAGES tab.
+
+        Args:
+            tag: its name.
+            encoded: the whole file, PNG, JPEG or GIF.
+            height, width, channels: its size.
+            step: the epoch or the global step.
+        """
+        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=encoded)
+        self._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
     def add_model_graph(self, model: nn.Module, example_inputs: Any) -> bool:
         """Write the model's graph (GRAPHS tab) and its table of layers (TEXT tab, ``Model/summary``).
 
@@ -151,7 +194,7 @@ class EventWriter(SummaryWriter):
         hparams: Mapping[str, str | float | int | bool | None],
         *,
         group_name: str,
-        metrics: Sequence[str],
+        metrics: Sequence[str] | None,
         known_hparams: Sequence[str] | Mapping[str, Any] = (),
         main_hparams: Sequence[str] = (),
     ) -> None:
@@ -163,18 +206,15 @@ class EventWriter(SummaryWriter):
         Args:
             hparams: name to value; None is left out, other values than text, number and bool are written as text.
             group_name: runs with the same name (the seeds of one model) form one line.
-            metrics: tags of scalars, one column each.
+            metrics: tags of scalars, one column each. None if they are not known yet: ``declare_columns`` names them
+                later, and until some run of the folder does, TensorBoard has a column for every scalar.
             known_hparams: names that other runs use, or a mapping from these names to a value, which gives their
                 columns a type. TensorBoard takes the columns of all runs from whichever run it finds first, so each
                 run must name them all.
             main_hparams: names of the columns that TensorBoard puts first and shows unasked; none means all are equal.
         """
-        experiment = Experiment(
-            hparam_infos=_hparam_infos(hparams, known_hparams, main_hparams),
-            metric_infos=[_metric_info(tag) for tag in metrics],
-            time_created_secs=time.time(),
-        )
-        self._add_session_data(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
+        if metrics is not None:
+            self.declare_columns(hparams, metrics, known_hparams, main_hparams)
         start = plugin_data_pb2.SessionStartInfo(group_name=group_name, start_time_secs=time.time())
         for name, value in hparams.items():
             if isinstance(value, bool):
@@ -186,6 +226,21 @@ class EventWriter(SummaryWriter):
         self._add_session_data(
             metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)
         )
+
+    def declare_columns(
+        self,
+        hparams: Mapping[str, str | float | int | bool | None],
+        metrics: Sequence[str],
+        known_hparams: Sequence[str] | Mapping[str, Any] = (),
+        main_hparams: Sequence[str] = (),
+    ) -> None:
+        """Name the columns of the HPARAMS tab; arguments as in ``start_session``. The first call of a run counts."""
+        experiment = Experiment(
+            hparam_infos=_hparam_infos(hparams, known_hparams, main_hparams),
+            metric_infos=[_metric_info(tag) for tag in metrics],
+            time_created_secs=time.time(),
+        )
+        self._add_session_data(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
 
     def end_session(self, status: Literal["success", "failure"]) -> None:
         """Note how the run ended; the first note counts. Before it, TensorBoard shows the status as unknown."""
@@ -206,10 +261,35 @@ class EventWriter(SummaryWriter):
             return {}
 
 
+class BorrowedWriter(EventWriter):
+    """What ``EventWriter`` has on top, for a ``SummaryWriter`` of somebody else: same event file, never closed.
+
+    Args:
+        writer: PyTorch's own.
+    """
+
+    def __init__(self, writer: SummaryWriter) -> None:
+        self._borrowed = writer
+        super().__init__(writer.log_dir)
+
+    def _get_file_writer(self) -> Any:
+        self.file_writer = self._borrowed._get_file_writer()
+        if self.all_writers is None:
+            self.all_writers = {self.log_dir: self.file_writer}
+        return self.file_writer
+
+    def close(self) -> None:
+        """Write what waits; the owner closes the file."""
+        self.flush()
+
+
 class SilentWriter:
     """Takes every call that ``EventWriter`` takes and does nothing: for runs without TensorBoard."""
 
     log_dir = ""
+
+    def __init__(self) -> None:
+        self.scalar_tags: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         # Only what a writer has: a misspelt method must fail here too, and so must the protocols of copy and pickle.

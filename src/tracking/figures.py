@@ -71,11 +71,41 @@ def probability_figure(dates: np.ndarray, up: np.ndarray, probability: np.ndarra
     return figure
 
 
+def confusion_figure(confusion: np.ndarray, classes: tuple[str, ...], title: str) -> Figure:
+    """How often each class was taken for which: counts, and coloured by the share of the class that happened.
+
+    Args:
+        confusion: ``[classes, classes]``, rows what happened, columns what was said.
+        classes: their names.
+        title: heading.
+    """
+    figure = _figure(1, (1,))
+    (axes,) = figure.axes
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(confusion.shape):
+        share = shares[row, column]
+        text = f"{confusion[row, column]:,}\n{100 * share:.1f} %"
+        axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.5 else "black")
+    places = range(len(classes))
+    axes.set_xticks(places, [f"said {name}" for name in classes])
+    axes.set_yticks(places, [f"was {name}" for name in classes])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=11)
+    return figure
+
+
 def _figure(rows: int, heights: tuple[int, ...]) -> Figure:
-    """Axes in one column, of a size at which text stays readable in TensorBoard's small cards."""
-    figure = Figure(figsize=(6.4, 2.4 + 1.2 * rows), dpi=100, layout="constrained")
+    """Axes in one column, of a size at which text stays readable in TensorBoard's small cards.
+
+    The margins are fixed: finding the best ones would draw everything a second time, in the middle of a training.
+    """
+    height = 2.4 + 1.2 * rows
+    figure = Figure(figsize=(6.4, height), dpi=100)
     FigureCanvasAgg(figure)
     figure.subplots(rows, 1, sharex=True, height_ratios=heights)
+    figure.subplots_adjust(left=0.13, right=0.97, top=1 - 0.35 / height, bottom=0.5 / height, hspace=0.1)
     return figure
 
 
@@ -86,4 +116,4 @@ def _finish(figure: Figure, title: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         if isinstance(axes.xaxis.get_major_locator(), AutoDateLocator):
             axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
-    figure.axes[0].legend(loc="best", fontsize=10, frameon=False)
+    figure.axes[0].legend(loc="upper left", fontsize=10, frameon=False)

@@ -2,10 +2,12 @@
 
 Rules that hold for all of them:
 
-- Epochs count from 0. A tag lives on one axis, the epoch or the global step, and never on both.
+- Epochs and steps count from 0. A tag lives on one axis, the epoch or the global step (optimiser steps), and never on
+  both; ``progress/epoch`` converts.
 - ``Loss/train``, ``Gradient/norm`` and ``Custom/*`` are means over the steps of the epoch.
 - ``Gradient/norm`` is taken before clipping.
-- Histograms are written at epochs 0, 10, 20 and so on.
+- Memory is in GiB (1024 ** 3 bytes), times are in the unit that the tag names, percentages go from 0 to 100.
+- ``Weights/*`` and ``Gradients/*`` are written at epochs 0, 10, 20 and so on.
 - ``Best_Val_Loss`` is written only at epochs that improve on all before.
 - Values that are not finite are written as they are.
 
@@ -14,165 +16,125 @@ Rules that hold for all of them:
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable
 
-LOSS_TRAIN = "Loss/train"
-LOSS_VALIDATION = "Loss/validation"
-LOSS_TRAIN_PART = "Loss/train_{part}"
-LOSS_VALIDATION_PART = "Loss/validation_{part}"
-LEARNING_RATE = "Learning_Rate"
-GRADIENT_NORM = "Gradient/norm"
-BEST_VALIDATION_LOSS = "Best_Val_Loss"
-WEIGHTS = "Weights/{layer}"
-GRADIENTS = "Gradients/{layer}"
-CUSTOM = "Custom/{name}"
-BEST_VALUE = "best/val_loss"
-TEST_MSE_SCALED = "test/mse_scaled"
-TEST_MAE_SCALED = "test/mae_scaled"
-TEST_MAE = "test/mae"
-TEST_RMSE = "test/rmse"
-TEST_R2 = "test/r2"
-TEST_SKILL = "test/skill_vs_naive"
-TEST_DIRECTION_ACCURACY = "test/direction_accuracy"
-TEST_ACCURACY = "test/accuracy"
-FORECAST_IMAGE = "Forecast/validation"
-FORECAST_TEST_IMAGE = "Forecast/test"
-MODEL_SUMMARY = "Model/summary"
-NONFINITE_COUNT = "health/nonfinite_count"
+from .tag_tables import (
+    calibration,
+    decisions,
+    diffusion,
+    epochs,
+    findings,
+    jepa,
+    logger,
+    monitors,
+    progress,
+    system,
+    trials,
+)
+from .tag_tables.epochs import (
+    BEST_VALIDATION_LOSS,
+    BEST_VALUE,
+    CUSTOM,
+    FORECAST_IMAGE,
+    FORECAST_TEST_IMAGE,
+    GLOSSARY,
+    GRADIENT_NORM,
+    GRADIENTS,
+    HISTOGRAM_INTERVAL,
+    LEARNING_RATE,
+    LOSS_TRAIN,
+    LOSS_TRAIN_PART,
+    LOSS_VALIDATION,
+    LOSS_VALIDATION_PART,
+    MODEL_SUMMARY,
+    NONFINITE_COUNT,
+    TEST_ACCURACY,
+    TEST_DIRECTION_ACCURACY,
+    TEST_MAE,
+    TEST_MAE_SCALED,
+    TEST_MSE_SCALED,
+    TEST_PREFIX,
+    TEST_RMSE,
+    TEST_SKILL,
+    WEIGHTS,
+)
+from .tag_tables.spec import CATEGORIES, MarginChart, MetricSpec
 
-TEST_PREFIX = "test/"
-HISTOGRAM_INTERVAL = 10
-"""Epochs from one histogram, and one figure of forecasts, to the next."""
+__all__ = [
+    "BEST_VALIDATION_LOSS",
+    "BEST_VALUE",
+    "CUSTOM",
+    "FORECAST_IMAGE",
+    "FORECAST_TEST_IMAGE",
+    "GLOSSARY",
+    "GRADIENTS",
+    "GRADIENT_NORM",
+    "HISTOGRAM_INTERVAL",
+    "LEARNING_RATE",
+    "LOSS_TRAIN",
+    "LOSS_TRAIN_PART",
+    "LOSS_VALIDATION",
+    "LOSS_VALIDATION_PART",
+    "MARGIN_CHARTS",
+    "MODEL_SUMMARY",
+    "NONFINITE_COUNT",
+    "SPECS",
+    "TEST_ACCURACY",
+    "TEST_DIRECTION_ACCURACY",
+    "TEST_MAE",
+    "TEST_MAE_SCALED",
+    "TEST_MSE_SCALED",
+    "TEST_PREFIX",
+    "TEST_RMSE",
+    "TEST_SKILL",
+    "WEIGHTS",
+    "glossary",
+    "markdown",
+    "spec_of",
+]
 
-Direction = Literal["lower", "higher", "none"]
-Axis = Literal["epoch", "step"]
-Cost = Literal["cheap", "moderate", "expensive"]
-Kind = Literal["scalar", "histogram", "image", "text"]
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """What is known of one tag.
-
-    Attributes:
-        tag: the tag; a part in braces stands for any text, e.g. a layer's name.
-        unit: unit of the values; empty where they have none.
-        direction: which values are better; "none" where neither is.
-        axis: what a step of the tag is.
-        cost: how often it may be written: at every step, at every hundredth, at every tenth epoch.
-        category: the heading under which documents and dashboards show it.
-        help: one line that says what it is.
-        kind: the tab of TensorBoard it belongs to.
-        chart: title of the chart in CUSTOM SCALARS that it shares with other tags; empty for a chart of its own; None
-            for no chart there, where a run has one point of it or none.
-    """
-
-    tag: str
-    unit: str
-    direction: Direction
-    axis: Axis
-    cost: Cost
-    category: str
-    help: str
-    kind: Kind = "scalar"
-    chart: str | None = ""
-
-    @property
-    def pattern(self) -> str:
-        """A regular expression that fits exactly this tag, any text in place of its braces."""
-        return "".join(".+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", self.tag))
-
-
-def _test(tag: str, unit: str, direction: Direction, help: str) -> MetricSpec:
-    return MetricSpec(tag, unit, direction, "epoch", "cheap", "Test", help, chart=None)
-
-
-SPECS: tuple[MetricSpec, ...] = (
-    MetricSpec(
-        LOSS_TRAIN, "loss", "lower", "epoch", "cheap", "Loss",
-        "Mean of the training loss over the steps of the epoch, dropout and the like included.",
-        chart="Training and validation loss",
-    ),
-    MetricSpec(
-        LOSS_VALIDATION, "loss", "lower", "epoch", "cheap", "Loss",
-        "Loss over all validation windows after the epoch, in evaluation mode.",
-        chart="Training and validation loss",
-    ),
-    MetricSpec(
-        LOSS_TRAIN_PART, "loss", "lower", "epoch", "cheap", "Loss",
-        "A named part of the training loss, where a model's loss has parts.", chart=None,
-    ),
-    MetricSpec(
-        LOSS_VALIDATION_PART, "loss", "lower", "epoch", "cheap", "Loss",
-        "A named part of the validation loss, where a model's loss has parts.", chart=None,
-    ),
-    MetricSpec(
-        BEST_VALIDATION_LOSS, "loss", "lower", "epoch", "cheap", "Loss",
-        "The best validation value so far, written only at epochs that improve it: these are the saved models.",
-    ),
-    MetricSpec(
-        BEST_VALUE, "loss", "lower", "epoch", "cheap", "Loss",
-        "The best validation value of the whole run, for the HPARAMS tab, which shows the last point of a tag.",
-        chart=None,
-    ),
-    MetricSpec(
-        LEARNING_RATE, "per step", "none", "epoch", "cheap", "Optimisation",
-        "Learning rate of the first parameter group during the epoch.",
-    ),
-    MetricSpec(
-        GRADIENT_NORM, "loss per weight", "none", "epoch", "cheap", "Optimisation",
-        "Euclidean norm of all gradients together before clipping, mean over the steps of the epoch.",
-    ),
-    MetricSpec(
-        WEIGHTS, "weight", "none", "epoch", "expensive", "Weights and gradients",
-        "Distribution of the layer's weights at epochs 0, 10, 20 and so on.", kind="histogram",
-    ),
-    MetricSpec(
-        GRADIENTS, "loss per weight", "none", "epoch", "expensive", "Weights and gradients",
-        "Distribution of the layer's gradients in the last step of epochs 0, 10, 20 and so on.", kind="histogram",
-    ),
-    MetricSpec(
-        CUSTOM, "", "none", "epoch", "cheap", "Custom",
-        "What a model logs with self.log: mean over the training steps of the epoch.", chart="Custom metrics",
-    ),
-    _test(TEST_MSE_SCALED, "scaled target squared", "lower", "Mean squared error on the test windows, scaled targets."),
-    _test(TEST_MAE_SCALED, "scaled target", "lower", "Mean absolute error on the test windows, scaled targets."),
-    _test(TEST_MAE, "target", "lower", "Mean absolute error on the test windows, in the units of the data."),
-    _test(TEST_RMSE, "target", "lower", "Root mean squared error on the test windows, in the units of the data."),
-    _test(TEST_R2, "", "higher", "Share of the test targets' variance that the forecast explains; below 0: none."),
-    _test(TEST_SKILL, "", "higher", "1 minus the error divided by the naive forecast's error; 0 or below: not better."),
-    _test(TEST_DIRECTION_ACCURACY, "fraction", "higher", "Share of test windows whose direction is forecast rightly."),
-    _test(TEST_ACCURACY, "fraction", "higher", "Share of test windows classified rightly (task direction)."),
-    MetricSpec(
-        FORECAST_IMAGE, "", "none", "epoch", "expensive", "Forecast",
-        "Forecast against truth on validation windows, at epochs 0, 10, 20 and so on and at the last one.",
-        kind="image",
-    ),
-    MetricSpec(
-        FORECAST_TEST_IMAGE, "", "none", "epoch", "expensive", "Forecast",
-        "Forecast against truth on test windows, by the best weights.", kind="image",
-    ),
-    MetricSpec(
-        MODEL_SUMMARY, "", "none", "epoch", "expensive", "Model",
-        "Table of all layers with the shapes and numbers of their parameters.", kind="text",
-    ),
-    MetricSpec(
-        NONFINITE_COUNT, "values", "lower", "epoch", "expensive", "Health",
-        "How many values of the tensors drawn as histograms are NaN or infinite; written only if there are any.",
-    ),
+_TABLES = (
+    epochs, logger, progress, decisions, monitors, system, calibration, findings, trials, jepa, diffusion,
 )  # fmt: skip
 
+SPECS: tuple[MetricSpec, ...] = tuple(
+    # Stable: within a category, the tables' own order stays.
+    sorted(
+        (spec for table in _TABLES for spec in table.SPECS),
+        key=lambda spec: CATEGORIES.index(spec.category),
+    )
+)
+
+MARGIN_CHARTS: tuple[MarginChart, ...] = tuple(
+    chart for table in _TABLES for chart in getattr(table, "MARGIN_CHARTS", ())
+)
+
 _BY_TAG = {spec.tag: spec for spec in SPECS}
-_WITH_BRACES = [(re.compile(spec.pattern), spec) for spec in SPECS if "{" in spec.tag]
+# Where several patterns fit, the one that says most counts: ``train/loss/h{level}`` before ``train/{name}``.
+_WITH_BRACES = sorted(
+    ((re.compile(spec.pattern), spec) for spec in SPECS if "{" in spec.tag),
+    key=lambda entry: -len(re.sub(r"\{\w+\}", "", entry[1].tag)),
+)
 
 
+@functools.lru_cache(maxsize=4096)
 def spec_of(tag: str) -> MetricSpec | None:
     """What is known of ``tag``; ``Weights/lstm.bias`` finds ``Weights/{layer}``. None for a stranger's tag."""
     if tag in _BY_TAG:
         return _BY_TAG[tag]
     return next((spec for pattern, spec in _WITH_BRACES if pattern.fullmatch(tag)), None)
+
+
+def glossary(tags: Iterable[str]) -> str:
+    """What the tags of a run mean, as a Markdown table for the TEXT tab; tags alike but for a layer share a row."""
+    known = dict.fromkeys(spec for tag in tags if (spec := spec_of(tag)) is not None)
+    lines = ["| tag | unit | better | meaning |", "|:--|:--|:--|:--|"]
+    lines += [
+        f"| `{spec.tag}` | {spec.unit} | {spec.direction} | {spec.help} |" for spec in sorted(known, key=SPECS.index)
+    ]
+    return "\n".join(lines)
 
 
 def markdown() -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from ..data.base import DataModule
 from ..errors import TrainingError, UserError
 from ..tracking.event_writer import EventWriter, SilentWriter, cut_event_files
+from ..tracking.options import LoggingOptions
 from .checkpoint import DamagedCheckpoint, read_checkpoint, read_latest, set_aside, write_checkpoint
 from .config import TrainingConfig
 from .device import prepare_process, seed_everything, select_device
@@ -26,10 +27,11 @@ from .loop import (
     evaluate,
     train,
 )
+from .monitoring import FindingHandling, build_monitoring
 from .observers import BestInMemory, Checkpoints, EarlyStopping, EventLogger, MetricTable, check_writable
 
 BATCH_FILE = "nonfinite_batch.pt"
-_logger = logging.getLogger(__name__)
+_logger = getLogger(__name__)
 
 
 def fit(
@@ -42,11 +44,14 @@ def fit(
     observers: Sequence[Observer] = (),
     resume: bool = False,
     writer: EventWriter | SilentWriter | None = None,
+    logging: LoggingOptions | None = None,
+    findings: FindingHandling | None = None,
 ) -> TrainingResult:
     """Train ``model`` and leave it with its best weights; see ``BaseModel.fit`` for the arguments.
 
     Args:
         writer: an open writer to use instead of one made for ``tensorboard_log_dir``; it stays open.
+        findings: where findings of the diagnosis go beside ``findings.json``.
 
     The first Ctrl-C lets the step under way end, writes a checkpoint if there is a folder, and is raised then.
 
@@ -71,7 +76,11 @@ def fit(
     best = Checkpoints(folder, writer) if folder is not None else BestInMemory()
     watching: list[Observer] = [MetricTable(folder)] if folder is not None else []
     # The checkpoint comes last: it covers the epoch's events and knows whether somebody has stopped the run.
-    watching += [EventLogger(writer), *model.monitors(), *observers, EarlyStopping(config.patience), best]
+    watching.append(EventLogger(writer))
+    if (monitoring := build_monitoring(model, writer, logging or LoggingOptions(), folder, findings)) is not None:
+        watching.append(monitoring)
+    watching += [own for own in model.monitors() if isinstance(own, Observer)]
+    watching += [*observers, EarlyStopping(config.patience), best]
     try:
         model.set_writer(writer)
         seed_everything(config.seed)
@@ -215,6 +224,7 @@ def _save_batch(error: TrainingError, folder: Path | None) -> None:
     if batch is None or folder is None:
         return
     try:
-        write_checkpoint(folder / BATCH_FILE, {**batch._asdict(), "error": str(error)})
+        tensors = {name: tensor for name, tensor in batch._asdict().items() if tensor is not None}
+        write_checkpoint(folder / BATCH_FILE, {**tensors, "error": str(error)})
     except OSError as reason:
         _logger.warning("the batch that broke the run cannot be kept in %s: %s", folder, reason.strerror)

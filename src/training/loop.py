@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..data.base import Batch, DataModule, Split
 from ..errors import TrainingError
+from .clock import PARTS
 from .config import TrainingConfig
 from .device import random_states, restore_random_states
 from .interruption import HeldInterrupts, Interrupted
@@ -25,6 +26,7 @@ from .nonfinite import describe_origin
 from .state import EpochSums, Progress, TrainingState, build_state, steps_per_epoch
 
 __all__ = [
+    "BatchReport",
     "EpochReport",
     "Observer",
     "Progress",
@@ -53,11 +55,23 @@ class Trainable(Protocol):
     def after_step(self) -> None:
         """Called after every optimiser step."""
 
+    # evaluation_metrics(batch) -> dict[str, Tensor], in place of ``losses``, where evaluation tells more than training.
+
     def validation_metrics(self, data: DataModule) -> dict[str, float]:
         """Further values over the validation part."""
 
     def collect_logged(self) -> dict[str, float]:
         """Means of what the model logged since the last call."""
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """One batch of an evaluation: its number, samples, seconds, and means per sample, 0-dimensional on the device."""
+
+    number: int
+    samples: int
+    seconds: float
+    values: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,7 @@ class EpochReport:
         best_epoch: the epoch of the best value.
         seconds: time this epoch took; ``samples`` and ``steps`` say for how much.
         progress: how far the run has come.
+        validation_batches: every batch of the validation, where an observer has asked for them.
     """
 
     epoch: int
@@ -96,6 +111,7 @@ class EpochReport:
     steps: int
     samples: int
     progress: Progress
+    validation_batches: Sequence[BatchReport] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ class StepReport:
         losses: the loss and its parts, 0-dimensional.
         gradient_norm: total norm before clipping, 0-dimensional.
         learning_rate: used in this step.
-        samples: windows in the batch.
+        samples: windows in the batch, and ``batch`` itself.
     """
 
     epoch: int
@@ -118,6 +134,7 @@ class StepReport:
     gradient_norm: Tensor
     learning_rate: float
     samples: int
+    batch: Batch
 
 
 class Observer:
@@ -184,7 +201,8 @@ def _epoch(state: TrainingState, observers: Sequence[Observer]) -> EpochReport:
     if not state.sums.steps:
         state.sums = EpochSums()
     _train_epoch(state, [o for o in observers if type(o).on_step is not Observer.on_step])
-    validation = _validate(state)
+    batches: list[BatchReport] = []
+    validation = _validate(state, batches if state.keep_validation_batches else None)
     sums, state.sums = state.sums, EpochSums()
     values = {name: float(total) / sums.steps for name, total in sums.totals.items()}
     gradient_norm = values.pop("gradient_norm", None)
@@ -216,6 +234,7 @@ def _epoch(state: TrainingState, observers: Sequence[Observer]) -> EpochReport:
         steps=sums.steps,
         samples=min(len(state.data.train), sums.steps * state.config.batch_size),
         progress=progress,
+        validation_batches=batches,
     )
 
 
@@ -231,7 +250,10 @@ def _train_epoch(state: TrainingState, step_observers: Sequence[Observer]) -> No
     state.model.train()
     sums, total = state.sums, state.steps_per_epoch
     bad_step = torch.full((), -1, device=state.device, dtype=torch.long)
+    clock = state.clock
+    clock.begin()
     for number, batch in _remaining_batches(state):
+        clock.mark(PARTS[0])
         rate = state.schedule.before_step(state.progress.step)
         losses, norm, finite = _step(state, batch)
         if state.device.type == "cuda":
@@ -242,7 +264,7 @@ def _train_epoch(state: TrainingState, step_observers: Sequence[Observer]) -> No
         sums.add(losses, norm, rate)
         if step_observers:
             report = StepReport(
-                state.progress.epoch, state.progress.step, number, total, losses, norm, rate, len(batch.index)
+                state.progress.epoch, state.progress.step, number, total, losses, norm, rate, len(batch.index), batch
             )
             for observer in step_observers:
                 observer.on_step(report)
@@ -251,6 +273,7 @@ def _train_epoch(state: TrainingState, step_observers: Sequence[Observer]) -> No
             _check_steps(state, bad_step)
             state.save()
             state.interrupts.check()
+        clock.begin()
     _check_steps(state, bad_step)
 
 
@@ -287,7 +310,9 @@ def _step(state: TrainingState, batch: Batch) -> tuple[dict[str, Tensor], Tensor
     state.optimizer.zero_grad(set_to_none=True)
     with autocast(state.config, state.device):
         losses = state.model.losses(batch)
+    state.clock.mark("forward")
     state.scaler.scale(losses["loss"]).backward()
+    state.clock.mark("backward")
     state.scaler.unscale_(state.optimizer)
     parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -297,6 +322,7 @@ def _step(state: TrainingState, batch: Batch) -> tuple[dict[str, Tensor], Tensor
         # Gradients that overflow in half precision are the scaler's business; it skips the step by itself.
         state.scaler.step(state.optimizer)
         state.scaler.update()
+        state.clock.mark("optimizer")
         return losses, norm.nan_to_num(0.0, 0.0), torch.isfinite(losses["loss"].detach())
     finite = torch.isfinite(norm) & torch.isfinite(losses["loss"].detach())
     if state.device.type == "cuda":
@@ -305,6 +331,7 @@ def _step(state: TrainingState, batch: Batch) -> tuple[dict[str, Tensor], Tensor
         state.optimizer.step()
     elif finite:
         state.optimizer.step()
+    state.clock.mark("optimizer")
     return losses, norm, finite
 
 
@@ -314,11 +341,11 @@ def autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=kind, enabled=kind is not torch.float32)
 
 
-def _validate(state: TrainingState) -> dict[str, float]:
+def _validate(state: TrainingState, batches: list[BatchReport] | None) -> dict[str, float]:
     """Means over the validation part and the model's own metrics; what an interrupt leaves undone is done on resume."""
     states = random_states()
     try:
-        validation = evaluate(state.model, state.data.validation, state.config, state.device, state.interrupts)
+        validation = evaluate(state.model, state.data.validation, state.config, state.device, state.interrupts, batches)
         state.interrupts.check()
     except Interrupted:
         restore_random_states(states)
@@ -329,28 +356,42 @@ def _validate(state: TrainingState) -> dict[str, float]:
 
 @torch.no_grad()
 def evaluate(
-    model: Any, split: Split, config: TrainingConfig, device: torch.device, interrupts: HeldInterrupts | None = None
+    model: Any,
+    split: Split,
+    config: TrainingConfig,
+    device: torch.device,
+    interrupts: HeldInterrupts | None = None,
+    batches: list[BatchReport] | None = None,
 ) -> dict[str, float]:
-    """Means of all losses over every sample of a split.
+    """Means of all losses, and of a model's further ``evaluation_metrics``, over every sample of a split.
 
     Runs under a forked random state with a fixed seed, so that objectives with noise in them (diffusion, masking)
     are comparable from epoch to epoch and training is not disturbed.
+
+    Args:
+        batches: where every batch's values are to be added, if they are wanted.
 
     Raises:
         TrainingError: if the mean loss is not finite.
         Interrupted: between two batches, if an interrupt is held back.
     """
     model.eval()
+    metrics = getattr(model, "evaluation_metrics", model.losses)
     sums: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        for batch in split.batches(EVALUATION_BATCH_SIZE):
+        for number, batch in enumerate(split.batches(EVALUATION_BATCH_SIZE)):
             if interrupts is not None:
                 interrupts.check()
+            started = time.perf_counter()
             with autocast(config, device):
-                losses = model.losses(batch)
-            for name, value in losses.items():
+                values = metrics(batch)
+            for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch.index)
+            if batches is not None:
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)  # or the time would be that of starting the kernels
+                batches.append(BatchReport(number, len(batch.index), time.perf_counter() - started, values))
     means = {name: float(total) / len(split) for name, total in sums.items()}
     if not math.isfinite(means["loss"]):
         raise TrainingError(f"the validation loss became {means['loss']}; try a lower --lr")

@@ -15,10 +15,13 @@ import torch
 from ..errors import UserError
 from ..tracking import tags
 from ..tracking.event_writer import EventWriter, SilentWriter
-from ..tracking.layout import custom_scalars_layout
+from ..tracking.layout import Dashboard
 from ..tracking.run_folder import CHECKPOINT_FOLDER, METRICS_FILE, write_atomically
+from ..tracking.tag_tables.decisions import EVALUATION_TAGS
 from .checkpoint import previous_of, read_checkpoint, write_checkpoint, write_with_previous
 from .loop import EpochReport, Observer, TrainingState
+
+EVENTS = "events"
 
 
 class MetricTable(Observer):
@@ -65,12 +68,17 @@ class EventLogger(Observer):
     def __init__(self, writer: EventWriter | SilentWriter) -> None:
         self.writer = writer
         self.model: Any = None
+        self._dashboard = Dashboard(writer)
+        self._epoch = 0
 
     def on_start(self, state: TrainingState) -> None:
-        """Write graph and dashboard layout at the very beginning of a run."""
+        """Write the graph at the very beginning of a run."""
         self.model = state.model
+        if EVENTS in state.watched:
+            self.writer.scalar_tags.update(state.watched[EVENTS]["scalar_tags"])
+            self._dashboard.laid_out = state.watched[EVENTS]["laid_out"]
+        state.watchers[EVENTS] = self
         if state.progress.step == 0:
-            self.writer.add_custom_scalars(custom_scalars_layout())
             example = next(iter(state.data.validation.batches(1)))
             self.writer.add_model_graph(state.model, example.inputs)
 
@@ -85,7 +93,7 @@ class EventLogger(Observer):
             tags.LOSS_TRAIN_PART.format(part=name): value for name, value in report.train.items() if name != "loss"
         }
         values |= {
-            tags.LOSS_VALIDATION_PART.format(part=name): value
+            EVALUATION_TAGS.get(name, tags.LOSS_VALIDATION_PART.format(part=name)): value
             for name, value in report.validation.items()
             if name != "loss"
         }
@@ -93,6 +101,17 @@ class EventLogger(Observer):
         if report.epoch % tags.HISTOGRAM_INTERVAL == 0 and report.gradient_norm is not None:
             self._histograms(report)
         self.writer.flush()
+        self._epoch = report.epoch
+        self._dashboard.update(report.epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What there is to lay out, for a checkpoint."""
+        return {"scalar_tags": sorted(self.writer.scalar_tags), "laid_out": self._dashboard.laid_out}
+
+    def on_end(self, reason: str) -> None:
+        """Lay out what the last epoch and the monitors have added."""
+        self.writer.flush()
+        self._dashboard.update(self._epoch)
 
     def _histograms(self, report: EpochReport) -> None:
         weights, gradients = {}, {}

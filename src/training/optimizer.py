@@ -85,11 +85,15 @@ class Schedule:
 
     def before_step(self, step: int) -> float:
         """Set and return the learning rate of optimiser step ``step``, counted from 0."""
-        shape = schedule_factor(self.config.schedule, step, self.total_steps, self.warmup_steps)
-        rate = self.config.lr * self.scale * shape
+        rate = self.rate_at(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, past or to come, as far as it is decided already."""
+        shape = schedule_factor(self.config.schedule, step, self.total_steps, self.warmup_steps)
+        return self.config.lr * self.scale * shape
 
     def after_epoch(self, improved: bool) -> None:
         """Tell the schedule how the epoch went."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..data.base import DataModule
 from ..errors import UserError
+from .clock import StepClock
 from .config import TrainingConfig
 from .device import random_states, restore_random_states
 from .interruption import HeldInterrupts
@@ -75,7 +76,9 @@ class EpochSums:
 class TrainingState:
     """Everything that changes while training: what a checkpoint holds and observers may look at.
 
-    ``write_checkpoint`` is how to write one inside an epoch; whoever keeps checkpoints sets it.
+    ``write_checkpoint`` is how to write one inside an epoch; whoever keeps checkpoints sets it. Observers that must go
+    on where they stood enter themselves in ``watchers`` under a name, and find in ``watched`` what a checkpoint kept
+    of the one of that name. ``keep_validation_batches`` makes validation report its batches.
     """
 
     model: Any
@@ -90,6 +93,10 @@ class TrainingState:
     interrupts: HeldInterrupts = field(default_factory=HeldInterrupts)
     write_checkpoint: Callable[[], None] | None = None
     saved_at: float = field(default_factory=time.monotonic)
+    watchers: dict[str, Any] = field(default_factory=dict)
+    watched: dict[str, Any] = field(default_factory=dict)
+    keep_validation_batches: bool = False
+    clock: StepClock = field(default_factory=lambda: StepClock(torch.device("cpu")))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -116,6 +123,7 @@ class TrainingState:
             "progress": dict(vars(self.progress)),
             "random": random_states(),
             "training": self.config.to_dict(),
+            "watchers": {name: watcher.state_dict() for name, watcher in self.watchers.items()},
         }
         return state | {"epoch": self._epoch_state()} if self.sums.steps else state
 
@@ -133,6 +141,7 @@ class TrainingState:
         self.progress = Progress(**state["progress"])
         if any(config.get(name) != value for name, value in state["training"].items()):
             self.progress.stop_reason = ""
+        self.watched = dict(state.get("watchers", {}))
         if "epoch" in state:
             self._load_epoch_state(state["epoch"])
         restore_random_states(state["random"])
@@ -184,4 +193,4 @@ def build_state(model: Any, data: DataModule, config: TrainingConfig, device: to
     optimizer = build_optimizer(trainable or [nn.Parameter(torch.zeros(1, device=device))], config)
     schedule = Schedule(optimizer, config, steps_per_epoch(len(data.train), config))
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16" and device.type == "cuda")
-    return TrainingState(model, data, config, device, optimizer, schedule, scaler)
+    return TrainingState(model, data, config, device, optimizer, schedule, scaler, clock=StepClock(device))

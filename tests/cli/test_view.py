@@ -20,7 +20,8 @@ import pytest
 import typer
 
 from src.cli.common import VariadicCommand, new_app, run_app
-from src.cli.view import Selection, _source_of, _tensorboard, _wait_until_it_answers, describe
+from src.cli.tensorboard_server import tensorboard, wait_until_it_answers
+from src.cli.view import Selection, _source_of, describe
 from src.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -216,8 +217,8 @@ def test_without_symbolic_links_the_chosen_runs_are_served_all_the_same(logdir: 
         with _source_of(Selection(logdir, pattern="lstm")) as (arguments, _):
             assert arguments[0] == "--logdir_spec"
             port = free_port()
-            with _tensorboard(arguments, "localhost", port) as server:
-                _wait_until_it_answers(server, "localhost", port)
+            with tensorboard(arguments, "localhost", port) as server:
+                wait_until_it_answers(server, "localhost", port)
                 deadline = time.monotonic() + 20
                 while len(runs := get(f"http://localhost:{port}/data/runs")) < 2 and time.monotonic() < deadline:
                     time.sleep(0.2)

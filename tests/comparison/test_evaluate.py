@@ -105,9 +105,10 @@ def test_the_number_of_threads_does_not_matter(make_data, make_model):
 def test_batch_size_does_not_matter(transform, target, make_data, make_model, monkeypatch):
     data = make_data(horizon=3, transform=transform, target=target)
     model = make_model("linear:dlinear", data)
-    whole, whole_steps = evaluate(model, data, "test")
+    whole, whole_details = evaluate(model, data, "test")
     monkeypatch.setattr(module, "BATCH_SIZE", 5)
-    parts, part_steps = evaluate(model, data, "test")
+    parts, part_details = evaluate(model, data, "test")
+    whole_steps, part_steps = whole_details["per_step"], part_details["per_step"]
     assert parts == pytest.approx(whole, rel=1e-6)
     assert part_steps == {name: pytest.approx(values, rel=1e-6) for name, values in whole_steps.items()}
     assert all(len(values) == 3 for values in whole_steps.values())
@@ -132,14 +133,43 @@ def test_table_gives_the_results_again(transform, make_data, make_model):
 def test_direction_table_gives_the_results_again(make_data, make_model):
     data = make_data(horizon=2, task="direction", target="b,a")
     model = make_model("linear:dlinear", data)
-    results, steps = evaluate(model, data, "test")
+    results, details = evaluate(model, data, "test")
     table = read(predictions_csv(model, data))
-    assert steps == {}
+    assert details == {"confusion_matrix": pd.crosstab(table["up"], table["probability"] > 0.5).to_numpy().tolist()}
     assert list(table.columns) == ["origin", "date", "step", "target", "up", "probability"]
     assert ((table["probability"] > 0.5) == table["up"]).mean() == pytest.approx(results["accuracy"])
     share = table["target"].map(dict(zip(data.spec.target_names, data.spec.up_share, strict=True)))
     brier, naive = ((guess - table["up"]) ** 2 for guess in (table["probability"], share))
     assert 1 - brier.sum() / naive.sum() == pytest.approx(results["skill_vs_naive"], rel=1e-5)
+    returns = np.concatenate([batch.returns.numpy().ravel() for batch in data.test.batches(50)])
+    size = 2 * table["probability"] - 1
+    assert (size * returns - size.abs() * 5e-4).mean() == pytest.approx(results["simulated_return"], rel=1e-5)
+    assert results["calls"] == (table["probability"] > 0.5).sum()
+    assert returns[table["probability"] > 0.5].sum() == pytest.approx(results["call_returns"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["baseline:naive", "baseline:ridge", "linear:dlinear"])
+def test_baselines_and_networks_are_scored_alike(name, make_data, make_model):
+    data = make_data(task="direction", cost_bps=0.0)
+    model = make_model(name, data)
+    if not model.uses_gradients:
+        model.fit_directly(data, 0)
+    results, _ = evaluate(model, data, "test")
+    assert set(results) == {
+        *("accuracy", "balanced_accuracy", "majority_share", "f1", "mcc", "log_loss", "skill_vs_naive"),
+        *("simulated_return", "buy_and_hold_return", "calls", "call_returns"),
+    }
+    if name == "baseline:naive":  # the same answer to everything
+        assert results["mcc"] == 0.0 and results["balanced_accuracy"] == 0.5
+        position = 2 * data.spec.up_share[0] - 1
+        assert results["simulated_return"] == pytest.approx(position * results["buy_and_hold_return"])
+
+
+def test_returns_go_with_their_window(make_data, make_model):
+    data = make_data(horizon=3, task="direction")
+    model = make_model("linear:dlinear", data)
+    for batch, _ in predictions(model, data.test, np.arange(len(data.test))):
+        assert torch.equal(batch.returns, data.test.select(batch.index).returns)
 
 
 def test_rows_say_what_they_are(make_data, make_model):

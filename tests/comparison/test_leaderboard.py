@@ -41,6 +41,19 @@ def test_directions_are_ranked_by_skill():
     assert leaderboard(runs)["model"].tolist() == ["b:b", "a:a"]
 
 
+def test_directions_show_what_accuracy_and_return_are_worth():
+    values = {"mcc": 0.1234, "majority_share": 0.53, "simulated_return": 0.000321}
+    runs = [result("a:a", task="direction", **values), result("baseline:naive", task="direction")]
+    table = leaderboard(runs)
+    assert table["simulated_return"].tolist() == pytest.approx([0.000321, np.nan], nan_ok=True), (
+        "an earlier run has none"
+    )
+    header, row, earlier = leaderboard_text(table, 200).splitlines()
+    assert all(name in header for name in ("accuracy", "majority", "balanced", "MCC", "return"))
+    assert "0.0321 %" in row and "0.1234" in row and "53.00 %" in row
+    assert " - " in earlier
+
+
 def test_several_units_are_ranked_by_the_scaled_error():
     runs = [
         result("a:a", targets=("x", "y"), rmse=1.0, mse_scaled=2.0),
@@ -141,6 +154,16 @@ def test_verdict_speaks_of_a_single_model_of_directions_and_of_the_spread():
     assert sentence.startswith("1 of 1 models beats the share of ups")
     assert "Brier score 3.00 % smaller" in sentence
     assert sentence.endswith("no more than the spread between its seeds.")
+
+
+@pytest.mark.parametrize(("accuracy", "is_said"), [(0.52, True), (0.53, True), (0.54, False)])
+def test_verdict_holds_accuracy_against_the_majority(accuracy, is_said):
+    for skill in (-0.1, 0.1):
+        runs = [
+            result(name, task="direction", accuracy=right, majority_share=0.53, skill_vs_naive=skill)
+            for name, right in (("a:a", accuracy), ("b:b", 0.5), ("baseline:naive", 0.53))
+        ]
+        assert verdict(leaderboard(runs)).endswith("the more frequent answer (53.0 %).") == is_said
 
 
 def test_verdict_names_the_highest_ranked_one_where_several_targets_are_ranked_by_scaled_error():

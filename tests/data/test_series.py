@@ -33,7 +33,7 @@ def make(rows=200, seed=0, series=1, **options):
 
 def all_of(split):
     batches = list(split.batches(7))
-    return [torch.cat(parts) for parts in zip(*batches, strict=True)]
+    return [torch.cat([getattr(batch, name) for batch in batches]) for name in ("inputs", "targets", "index")]
 
 
 def parts_of(data):
@@ -196,6 +196,54 @@ def test_direction_is_of_the_level_whatever_the_transform(transform):
         data.test.to_units([0], np.zeros((1, 3, 2)))
 
 
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_direction_comes_with_its_return(transform):
+    """Simple returns in the order of the targets, whatever the model reads, each series by itself."""
+    data = make(transform=transform, task="direction", target="Close,Open", series=3, cost_bps=7)
+    assert data.spec.cost_bps == 7.0 and any("7 basis points" in message for message in data.messages)
+    for split in parts_of(data).values():
+        index = np.arange(len(split))
+        path = np.concatenate([split.persistence(index)[:, :1], split.actual(index)], axis=1)
+        returns = torch.cat([batch.returns for batch in split.batches(50)]).numpy()
+        np.testing.assert_allclose(returns, path[:, 1:] / path[:, :-1] - 1, rtol=1e-5, atol=1e-8)
+        shuffled = next(split.batches(20, torch.Generator().manual_seed(0)))
+        np.testing.assert_array_equal(shuffled.returns.numpy(), returns[shuffled.index])
+        np.testing.assert_array_equal(shuffled.returns > 0, shuffled.targets > 0.5)
+
+
+def test_returns_are_cut_in_blocks_like_everything_else(monkeypatch):
+    whole = all_returns(make(task="direction", series=3))
+    monkeypatch.setattr("src.data.rows.ROWS_AT_ONCE", 37)
+    torch.testing.assert_close(all_returns(make(task="direction", series=3)), whole, rtol=0, atol=0)
+
+
+def all_returns(data):
+    return torch.cat([batch.returns for split in parts_of(data).values() for batch in split.batches(64)])
+
+
+def test_forecasts_have_no_returns():
+    data = make()
+    assert data._rows.returns is None and data.spec.cost_bps is None
+    assert next(data.train.batches(4)).returns is None
+
+
+def test_values_of_zero_or_below_have_no_returns():
+    table = make_table(200)
+    table.columns["Close"][150] = -1.0
+    data = SeriesData.from_tables(
+        [table], DataOptions(data="made", window=8, task="direction", transform="level", target="Close")
+    )
+    assert data.spec.cost_bps is None and next(data.train.batches(4)).returns is None
+    assert any("not simulated" in message for message in data.messages)
+
+
+def test_returns_of_new_data_are_known_but_for_the_newest():
+    trained = make(task="direction")
+    new = SeriesData.for_prediction([make_table(90, 5)], trained.schema())
+    assert new.windows.select([0, 3]).returns.shape == (2, 3, 1)
+    assert new.newest.select([0]).returns is None
+
+
 # ---- batches
 
 
@@ -214,12 +262,15 @@ def test_batches_give_every_sample_once_in_an_order_of_the_generator():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_batches_on_a_gpu_are_those_of_the_cpu():
-    plain, moved = make(), make().to(torch.device("cuda"))
+@pytest.mark.parametrize("task", ["forecast", "direction"])
+def test_batches_on_a_gpu_are_those_of_the_cpu(task):
+    plain, moved = make(task=task), make(task=task).to(torch.device("cuda"))
     batches = (data.train.batches(16, torch.Generator().manual_seed(0)) for data in (plain, moved))
     for left, right in zip(*batches, strict=True):
         assert right.inputs.is_cuda and right.index.is_cuda
-        assert all(torch.equal(a, b.cpu()) for a, b in zip(left, right, strict=True))
+        assert all(torch.equal(a, b.cpu()) for a, b in zip(left[:3], right[:3], strict=True))
+        assert (right.returns is None) == (task == "forecast")
+        assert left.returns is None or torch.equal(left.returns, right.returns.cpu())
         np.testing.assert_array_equal(plain.train.actual(left.index), moved.train.actual(right.index))
 
 

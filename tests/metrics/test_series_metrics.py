@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from src.metrics.series import DirectionScores, ForecastScores, skill
+from src.metrics.series import ForecastScores, skill
 
 
 @st.composite
@@ -64,48 +64,8 @@ def test_forecast_scores(shape, level):
         assert steps["mae_scaled"][step] == pytest.approx(metrics.mean_absolute_error(truth, guess))
 
 
-@settings(max_examples=80, deadline=None)
-@given(shape=shapes(), rises=st.sampled_from([0.0, 0.3, 1.0]))
-def test_direction_scores(shape, rises):
-    windows, horizon, targets, seed, cuts = shape
-    rng = np.random.default_rng(seed)
-    up = (rng.random((windows, horizon, targets)) < rises).astype(np.float32)
-    probability = rng.random(up.shape).astype(np.float32)
-    share = rng.uniform(0.2, 0.8, targets)
-    scores = DirectionScores()
-    for first, last in itertools.pairwise(cuts):
-        scores.add(up[first:last], probability[first:last], share)
-    truth, said = up.ravel().astype(int), probability.ravel().astype(np.float64)
-    called = (said > 0.5).astype(int)
-    recalls = [(called[truth == side] == side).mean() for side in (0, 1) if (truth == side).any()]
-    naive = np.broadcast_to(share, up.shape).ravel()
-    expected = {
-        "accuracy": metrics.accuracy_score(truth, called),
-        "balanced_accuracy": np.mean(recalls),
-        "majority_share": max(truth.mean(), 1 - truth.mean()),
-        "log_loss": metrics.log_loss(truth, np.clip(said, 1e-7, 1 - 1e-7), labels=[0, 1]),
-        "skill_vs_naive": 1 - ((said - truth) ** 2).mean() / ((naive - truth) ** 2).mean(),
-    }
-    assert scores.results() == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    if len(recalls) == 2:
-        assert expected["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(truth, called))
-
-
-def test_sure_and_wrong_is_finite():
-    scores = DirectionScores()
-    scores.add(np.ones((1, 1, 1)), np.zeros((1, 1, 1)), np.array([0.5]))
-    assert scores.results()["log_loss"] == pytest.approx(-math.log(1e-7))
-
-
-def test_a_half_is_not_up():
-    scores = DirectionScores()
-    scores.add(np.array([[[0.0]], [[1.0]]]), np.full((2, 1, 1), 0.5), np.array([0.5]))
-    assert scores.confusion.tolist() == [[1, 0], [1, 0]]
-
-
 def test_nothing_added_gives_nothing():
     assert ForecastScores(2, 1).results() == {}
-    assert DirectionScores().results() == {}
 
 
 def test_without_a_last_value_there_is_no_skill():

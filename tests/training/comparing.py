@@ -14,7 +14,11 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-NOT_COMPARED = {"seconds", "event_files"}  # times, and where events lie, which a resumed run puts in several files
+from src.tracking.tag_tables import findings, monitors
+from src.tracking.tags import spec_of
+
+# Times, where events lie (a resumed run has several files), and what follows from times in the state of the monitors.
+NOT_COMPARED = {"seconds", "event_files", "monitoring", "events"}
 
 
 def content(file: Path) -> dict[str, Any]:
@@ -60,6 +64,17 @@ def different_files(run: Path, expected: Path) -> list[str]:
     return found + [f"{path} is left over" for path in run.rglob("*") if path.suffix in (".tmp", ".new", ".damaged")]
 
 
+def follows_the_clock(tag: str) -> bool:
+    """Whether a tag tells of times and the machine, or is written when a new tag of that kind has come up."""
+    spec = spec_of(tag)
+    return (spec is not None and spec.timed) or tag.startswith(("custom_scalars", "Model/glossary", "Findings/summary"))
+
+
+def is_thinned(tag: str) -> bool:
+    """Whether a monitor writes the tag, or the diagnosis, which hears of monitors: how often depends on their costs."""
+    return (spec := spec_of(tag)) is not None and spec in (*monitors.SPECS, *findings.SPECS)
+
+
 def events_of(folder: Path) -> tuple[Counter[tuple[str, int]], dict[tuple[str, int], bytes]]:
     """How often each (tag, step) stands in the folder's event files, and the bytes of its value."""
     counts: Counter[tuple[str, int]] = Counter()
@@ -67,6 +82,8 @@ def events_of(folder: Path) -> tuple[Counter[tuple[str, int]], dict[tuple[str, i
     for file in sorted(folder.glob("events.out.tfevents.*")):
         for event in EventFileLoader(str(file)).Load():
             for value in event.summary.value:
+                if follows_the_clock(value.tag):
+                    continue
                 counts[value.tag, event.step] += 1
                 if not value.tag.startswith(("_hparams_/", "__run_graph__")):  # with times, or names of a traced call
                     values[value.tag, event.step] = value.SerializeToString(deterministic=True)
@@ -77,7 +94,8 @@ def different_steps(run: Path, expected: Path) -> tuple[list[Any], list[Any]]:
     """Which (tag, step) of the events stand there too often, and which are missing, not wanted or of another value."""
     (counts, values), (wanted, wanted_values) = events_of(run), events_of(expected)
     twice = [key for key, count in counts.items() if count > wanted.get(key, 1)]
-    other = [*(counts.keys() ^ wanted.keys()), *(key for key in values if values[key] != wanted_values.get(key))]
+    missing = [key for key in counts.keys() ^ wanted.keys() if not is_thinned(key[0])]
+    other = missing + [key for key in values if values[key] != wanted_values.get(key, values[key])]
     return twice, other
 
 

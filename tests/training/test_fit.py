@@ -22,6 +22,7 @@ from src.models import create_model
 from src.models.base_model import BaseModel
 from src.options import Options
 from src.tracking.event_writer import SilentWriter
+from src.tracking.options import LoggingOptions
 from src.training.config import TrainingConfig
 from src.training.loop import EpochReport, Observer
 
@@ -100,7 +101,7 @@ def test_a_folder_for_events_alone_holds_the_table_and_checkpoints_too(walk: Ser
 
 def test_a_run_folder_without_events_has_no_event_file(walk: SeriesData, tmp_path: Path) -> None:
     lstm(walk).fit(walk, options(epochs=1), run_dir=tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "metrics.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "findings.json", "metrics.csv"]
 
 
 def test_events_do_not_change_the_training(walk: SeriesData, tmp_path: Path) -> None:
@@ -138,7 +139,8 @@ def test_the_best_epoch_is_what_the_model_ends_with(walk: SeriesData, tmp_path: 
 
 
 def test_the_last_checkpoint_covers_the_epoch_that_early_stopping_ended(walk: SeriesData, tmp_path: Path) -> None:
-    result = lstm(walk).fit(walk, options(epochs=30, lr=0.5, patience=2), tensorboard_log_dir=tmp_path)
+    plain = LoggingOptions(monitors=False)  # which write what they have found after the last checkpoint
+    result = lstm(walk).fit(walk, options(epochs=30, lr=0.5, patience=2), tensorboard_log_dir=tmp_path, logging=plain)
     assert result.epochs < 30 and result.reason == "no better value for 2 epochs"
     last = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
     assert last["progress"]["epoch"] == result.epochs

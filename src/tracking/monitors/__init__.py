@@ -1,0 +1,1 @@
+"""Monitors: small classes that look into a training while it runs and say numbers; each file is about one thing."""
