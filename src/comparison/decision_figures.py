@@ -37,6 +37,8 @@ class DecisionFigures(Observer):
         writer: where it goes.
     """
 
+    is_logging = True
+
     def __init__(self, data: SeriesData, writer: EventWriter | SilentWriter) -> None:
         self.data, self.writer = data, writer
         self.model: Any = None

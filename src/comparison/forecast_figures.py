@@ -24,9 +24,12 @@ class ForecastFigures(Observer):
         writer: where the figures go.
     """
 
+    is_logging = True
+
     def __init__(self, data: SeriesData, writer: EventWriter | SilentWriter) -> None:
         self.data, self.writer = data, writer
         self.model: Any = None
+        self._figure: Figure | None = None
 
     def on_start(self, state: TrainingState) -> None:
         """Remember the model."""
@@ -36,16 +39,19 @@ class ForecastFigures(Observer):
         """Draw, if it is time to."""
         if report.epoch % tags.HISTOGRAM_INTERVAL == 0 or report.epoch == report.epochs - 1:
             title = f"{self.model.name}, validation part, epoch {report.epoch}"
-            self.writer.add_figure(
-                tags.FORECAST_IMAGE,
-                draw_forecasts(self.model, self.data, "validation", title),
-                report.epoch,
-                close=False,
-            )
+            self._figure = draw_forecasts(self.model, self.data, "validation", title, self._figure)
+            self.writer.add_figure(tags.FORECAST_IMAGE, self._figure, report.epoch, close=False)
 
 
-def draw_forecasts(model: Any, data: SeriesData, part: str, title: str) -> Figure:
-    """The figure that suits the task: the newest 120 windows one step ahead, or three whole horizons."""
+def draw_forecasts(model: Any, data: SeriesData, part: str, title: str, again: Figure | None = None) -> Figure:
+    """The figure that suits the task: the newest 120 windows one step ahead, or three whole horizons.
+
+    Args:
+        model, data: what forecasts what.
+        part: ``validation`` or ``test``.
+        title: heading.
+        again: the figure of the same model, data and part that was drawn before, to draw in once more.
+    """
     split = getattr(data, part)
     horizon, _ = data.spec.target_shape
     count = min(NEWEST, len(split))
@@ -58,11 +64,13 @@ def draw_forecasts(model: Any, data: SeriesData, part: str, title: str) -> Figur
     dates = split.target_dates(index)[:, 0]
     name = data.spec.target_names[0]
     if data.spec.task == "direction":
-        return probability_figure(dates, batch.targets[:, 0, 0].cpu().numpy(), predicted[:, 0, 0], f"{title}, {name}")
+        return probability_figure(
+            dates, batch.targets[:, 0, 0].cpu().numpy(), predicted[:, 0, 0], f"{title}, {name}", again
+        )
     actual, forecast = split.actual(index)[:, :, 0], split.to_units(index, predicted)[:, :, 0]
     if horizon == 1:
         naive = split.persistence(index)
         first = None if naive is None else naive[:, 0, 0]
-        return forecast_figure(dates, actual[:, 0], forecast[:, 0], first, title, name)
+        return forecast_figure(dates, actual[:, 0], forecast[:, 0], first, title, name, again)
     history = split.history(index)[:, -2 * horizon :, 0]
-    return horizon_figure(list(history), list(actual), list(forecast), title, name)
+    return horizon_figure(list(history), list(actual), list(forecast), title, name, again)

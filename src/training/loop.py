@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +138,13 @@ class StepReport:
 
 
 class Observer:
-    """Watches a run; override what is needed. Observers write only through loggers, never to the model."""
+    """Watches a run; override what is needed. Observers write only through loggers, never to the model.
+
+    Attributes:
+        is_logging: whether the time it takes after an epoch counts as logging, which ``--log-budget`` bounds.
+    """
+
+    is_logging: ClassVar[bool] = False
 
     def on_start(self, state: TrainingState) -> None:
         """Called once before the first epoch (after a checkpoint was loaded, if there was one)."""
@@ -184,7 +190,9 @@ def train(state: TrainingState, observers: Sequence[Observer]) -> TrainingResult
                 report = _epoch(state, observers)
                 for observer in observers:
                     # Everybody hears of the last epoch too: the first reason counts, but all are called.
+                    began = time.perf_counter()
                     reason = observer.on_epoch_end(report) or ""
+                    state.logging_seconds += (time.perf_counter() - began) * observer.is_logging
                     progress.stop_reason = progress.stop_reason or reason
                 state.interrupts.check()
         reason = progress.stop_reason or f"all {state.config.epochs} epochs done"

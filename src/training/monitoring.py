@@ -92,6 +92,8 @@ class Monitoring(Observer):
         tell: receives every finding (a terminal, the log of the run).
     """
 
+    is_logging = True
+
     def __init__(
         self,
         writer: EventWriter | SilentWriter,
@@ -198,15 +200,13 @@ class Monitoring(Observer):
         """Ask after the epoch, and act on what was found; may say stop."""
         if self.state is None:
             return None
-        started = time.perf_counter()
         step = max(0, report.step - 1)
         if self.batch_log is not None:
             self._log_epoch(self.batch_log, report, step)
         epoch = WatchedEpoch(
             report.epoch, step, report.train, report.validation, report.is_best, report.seconds, report.samples
         )
-        self.driver.logging_seconds += time.perf_counter() - started
-        self.driver.after_epoch(epoch)
+        self.driver.after_epoch(epoch, self.state.logging_seconds)
         self.logger.flush()
         values = {LOSS_TRAIN: report.train["loss"], LOSS_VALIDATION: report.validation["loss"]}
         self._take(self.diagnosis.observe_epoch(report.epoch, step, values))

@@ -65,6 +65,8 @@ class EventLogger(Observer):
         writer: the run's event writer.
     """
 
+    is_logging = True
+
     def __init__(self, writer: EventWriter | SilentWriter) -> None:
         self.writer = writer
         self.model: Any = None

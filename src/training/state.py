@@ -78,7 +78,8 @@ class TrainingState:
 
     ``write_checkpoint`` is how to write one inside an epoch; whoever keeps checkpoints sets it. Observers that must go
     on where they stood enter themselves in ``watchers`` under a name, and find in ``watched`` what a checkpoint kept
-    of the one of that name. ``keep_validation_batches`` makes validation report its batches.
+    of the one of that name. ``keep_validation_batches`` makes validation report its batches. ``logging_seconds`` is what
+    logging observers have taken after epochs.
     """
 
     model: Any
@@ -96,6 +97,7 @@ class TrainingState:
     watchers: dict[str, Any] = field(default_factory=dict)
     watched: dict[str, Any] = field(default_factory=dict)
     keep_validation_batches: bool = False
+    logging_seconds: float = 0.0
     clock: StepClock = field(default_factory=lambda: StepClock(torch.device("cpu")))
 
     @property
