@@ -142,7 +142,7 @@ def _ours(folder: str, names: list[str]) -> Side:
     logger = TrainingLogger(folder, "run")
 
     def step(number: int) -> None:
-        logger.log_values({name: number * 0.5 for name in names})
+        logger.log_values(dict.fromkeys(names, number * 0.5))
         logger.increment_step()
 
     return step, logger.flush, logger.close
@@ -166,7 +166,7 @@ def _lightning(folder: str, names: list[str]) -> Side:
     logger = TensorBoardLogger(folder)
 
     def step(number: int) -> None:
-        logger.log_metrics({name: number * 0.5 for name in names}, number)
+        logger.log_metrics(dict.fromkeys(names, number * 0.5), number)
 
     return step, logger.experiment.flush, logger.experiment.close
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -60,8 +62,12 @@ class ProgressPrinter:
 
     def finding(self, key: str, finding: Finding) -> None:
         """The diagnosis found something in run ``key``; what is only worth knowing stays in the run's own files."""
-        if finding.severity != "info":
-            self._line(f"        {key:<{self.width}}  {finding.line()}")
+        if finding.severity == "info":
+            return
+        indent = " " * (self.width + 10)
+        first = f"        {key:<{self.width}}  "
+        width = max(60, shutil.get_terminal_size((120, 24)).columns)
+        self._line(textwrap.fill(finding.line(), width, initial_indent=first, subsequent_indent=indent))
 
     def _open(self, key: str, progress: EpochProgress) -> Any:
         used = {bar.pos for bar in self.bars.values()}

@@ -79,21 +79,16 @@ def _for_json(finding: Finding) -> dict[str, Any]:
 
 
 def markdown(findings: Sequence[Finding], verdicts: Mapping[str, str] | None = None) -> str:
-    """The text of the TEXT tab: a table of findings, and the verdicts in words."""
+    """The text of the TEXT tab: a paragraph for each finding, the worst first, and the verdicts in words.
+
+    TensorBoard squeezes the columns of a table, so there is none.
+    """
     lines = ["## Findings", ""]
-    if findings:
-        lines += ["| severity | rule | when | evidence | advice |", "|:--|:--|:--|:--|:--|"]
-        lines += [f"| {' | '.join(_cell(text) for text in _row(f))} |" for f in by_severity(findings)]
-    else:
+    for finding in by_severity(findings):
+        lines += [f"**{finding.severity}: {finding.rule}** at {finding.when()}", ""]
+        lines += [f"{finding.evidence}", "", f"*What to do:* {finding.advice}", ""]
+    if not findings:
         lines.append(NO_FINDING)
     for subject, verdict in (verdicts or {}).items():
         lines += ["", f"**{subject}**: {verdict}"]
     return "\n".join(lines)
-
-
-def _row(finding: Finding) -> tuple[str, ...]:
-    return finding.severity, finding.rule, finding.when(), finding.evidence, finding.advice
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

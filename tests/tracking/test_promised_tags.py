@@ -8,17 +8,28 @@ from typing import Any
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
 
-from src import BayesianTransformerLogger, DataOptions, DiffusionLogger, HJEPATensorBoardLogger, TrainingConfig
-from src import TrainingLogger, create_model, load_data
+from src import (
+    BayesianTransformerLogger,
+    DataOptions,
+    TrainingConfig,
+    TrainingLogger,
+    create_model,
+    load_data,
+)
 from src.tracking.options import LoggingOptions
 from src.tracking.system_sampler import SystemSampler
 from src.tracking.tag_tables import system
 from src.tracking.tags import spec_of
 from src.tracking.trial_logger import TrialLogger
 
-TRAINING_BATCHES = """
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+TRAINING_BATCHES = words(
+    """
 train/batch_loss train/batch_time_seconds train/batch_idx train/batches_per_epoch train/epoch_loss
 eval/batch_loss eval/batch_accuracy eval/batch_time_seconds eval/batch_idx eval/batches_total
 eval/batch_correct_predictions eval/batch_samples eval/batch_simulated_return eval/batch_actual_call_returns
@@ -28,20 +39,26 @@ progress/epoch progress/batch_in_epoch progress/global_step progress/completion_
 Loss/train Loss/validation Learning_Rate Gradient/norm Best_Val_Loss
 train/epoch_time_seconds train/batches_processed val/loss val/time_seconds val/best_accuracy val/epochs_since_best
 val/simulated_return val/actual_call_returns progress/logging_overhead_percent
-""".split()
-TRIALS = """
+"""
+)
+TRIALS = words(
+    """
 trial/phase trial/number trial/current_epoch trial/current_batch trial/epoch trial/best_epoch
 trial/best_accuracy trial/final_accuracy trial/final_epoch trial/total_steps trial/completed
 hyperparam/learning_rate hyperparam/dropout_rate hyperparam/weight_alpha hyperparam/weight_beta hyperparam/time_window
 hyperparam/seq_length hyperparam/num_layers hyperparam/d_model hyperparam/num_heads hyperparam/d_ff
 hyperparam/batch_size
-""".split()
-BAYESIAN = "train/loss train/accuracy train/f1_score val/accuracy test/accuracy".split()
-DIFFUSION = """
+"""
+)
+BAYESIAN = ["train/loss", "train/accuracy", "train/f1_score", "val/accuracy", "test/accuracy"]
+DIFFUSION = words(
+    """
 01_Training/Loss 05_Performance/Samples_Per_Second 06_Diffusion/Noise_Prediction_MSE
 06_Diffusion/Signal_to_Noise_Ratio 11_Gradient_Stats/Total_Gradient_Norm 14_System/GPU_Memory_Allocated_GB
-""".split()
-HJEPA = """
+"""
+)
+HJEPA = words(
+    """
 train/loss/total train/loss/h0 train/loss/h1 train/loss/h2 train/loss/unweighted
 train/loss/contribution_h0 train/loss/contribution_h1 train/loss/contribution_h2
 train/ema/momentum_current train/ema/momentum_target train/ema/avg_parameter_divergence
@@ -65,7 +82,8 @@ train/hierarchy/level0_feat_mean train/hierarchy/level0_feat_std train/hierarchy
 train/hierarchy/level1_feat_mean train/hierarchy/level1_num_patches train/hierarchy/level2_feat_mean
 train/hierarchy/level2_num_patches train/hierarchy/level2_feat_std
 train/masking/mask_ratio train/masking/num_masked_patches train/masking/num_unmasked_patches
-""".split()
+"""
+)
 
 
 def scalars(folder: Path) -> set[str]:
