@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..data.options import DataOptions
-from ..errors import OptionError
+from ..errors import OptionError, UserError
 from ..tracking.options import Delivery, LoggingOptions
 from ..training.config import TrainingConfig
 from .common import python_command
@@ -212,6 +213,9 @@ def check_watching(logging: LoggingOptions, delivery: Delivery) -> None:
         from ..tracking.alerts import Alerts
 
         Alerts(notify=delivery.notify, notify_url=delivery.notify_url).close()
+        program = next(iter(shlex.split(delivery.notify)), "")
+        if program and shutil.which(program) is None:
+            raise UserError(f"--notify must name a program that can be run, but got '{program}'; is its path right?")
 
 
 def shown_command(words: Sequence[str]) -> list[str]:

@@ -78,8 +78,8 @@ class TrainingState:
 
     ``write_checkpoint`` is how to write one inside an epoch; whoever keeps checkpoints sets it. Observers that must go
     on where they stood enter themselves in ``watchers`` under a name, and find in ``watched`` what a checkpoint kept
-    of the one of that name. ``keep_validation_batches`` makes validation report its batches. ``logging_seconds`` is what
-    logging observers have taken after epochs.
+    of the one of that name. ``keep_validation_batches`` makes validation report its batches. ``logging_seconds`` is
+    what logging observers have taken after epochs.
     """
 
     model: Any

@@ -30,11 +30,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a TensorBoard on a small training of six models, two seeds each."""
+    """The address of a TensorBoard on a small training of six models, two seeds each, and one of directions."""
     folder = tmp_path_factory.mktemp("dashboard")
-    train = [sys.executable, str(ROOT / "train_models.py"), "--models", *MODELS, "--tensorboard", "--name", "here"]
-    train += ["--epochs", "2", "--window", "16", "--seeds", "2", "--output", str(folder)]
-    subprocess.run(train, check=True, capture_output=True)
+    command = [sys.executable, str(ROOT / "train_models.py"), "--tensorboard", "--log-batches", "--output", str(folder)]
+    command += ["--epochs", "2", "--window", "16", "--models"]
+    subprocess.run([*command, *MODELS, "--seeds", "2", "--name", "here"], check=True, capture_output=True)
+    direction = ["gru:basic", "baseline:naive", "--task", "direction", "--name", "up"]
+    subprocess.run([*command, *direction], check=True, capture_output=True)
     view = [sys.executable, str(ROOT / "view_tensorboard.py"), "--logdir", str(folder), "--port", "6300", "--no-open"]
     server = subprocess.Popen(view, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
@@ -97,12 +99,14 @@ def open_tab(browser: Any, dashboard: str, tab: str, shows: Callable[[str], bool
     ("tab", "words"),
     [
         ("timeseries", ["here/lstm_attention/seed_0", "here/baseline_naive", "Best_Val_Loss"]),
-        ("scalars", ["Best_Val_Loss", "Gradient/norm", "Learning_Rate", "Loss"]),
-        ("custom_scalars", ["Training and validation loss", "Gradient/norm"]),
-        ("histograms", ["Gradients/attention.score.weight", "Gradients/blocks.0.first.weight"]),
+        ("scalars", ["Best_Val_Loss", "Learning_Rate", "Loss", "gradient_norm", "eval", "progress", "update_ratio"]),
+        ("custom_scalars", ["01 Training", "11 Gradient statistics", "Activations", "Evaluation batches", "Decisions"]),
+        ("histograms", ["Activations/lstm", "Activations/head"]),
+        ("distributions", ["Activations/lstm", "Activations/head"]),
         ("graphs", ["Main Graph", "Graph type", "here/"]),
-        ("images", ["Forecast/validation", "Forecast/test"]),
-        ("text", ["Model/summary", "trainable"]),
+        ("images", ["Attention/attention", "Decisions/confusion_matrix", "Forecast/validation", "Forecast/test"]),
+        ("pr_curves", ["Decisions/precision_recall", "up/gru_basic"]),
+        ("text", ["Findings/summary", "Model/glossary", "Euclidean norm", "Model/summary", "trainable"]),
         ("hparams", ["lstm:attention", "gru:residual", "best/val_loss", "hidden_size"]),
     ],
 )
@@ -117,12 +121,16 @@ def test_the_hparams_tab_averages_the_seeds_and_has_no_stray_runs(browser: Any, 
     assert all(text.count(f"{model} here") == 1 for model in MODELS), text
 
 
-def test_no_chart_of_the_loss_is_empty(browser: Any, dashboard: str) -> None:
-    expected = 2 * (2 * (len(MODELS) - 1) + 1)  # both losses, two seeds of every network, one baseline
+def test_no_chart_is_empty(browser: Any, dashboard: str) -> None:
+    # Both losses: two seeds of every network, one baseline, and the two that say up or down.
+    expected = 2 * (2 * (len(MODELS) - 1) + 1 + 2)
 
     def counts(text: str) -> list[int]:
         return [int(count) for count in re.findall(r"Matches \((\d+)\)", text)]
 
     # The charts are there before their curves: they say 0 until those have come.
-    text = open_tab(browser, dashboard, "custom_scalars", lambda text: counts(text)[:1] == [expected])
+    text = open_tab(
+        browser, dashboard, "custom_scalars", lambda text: counts(text)[:1] == [expected] and 0 not in counts(text)
+    )
     assert counts(text)[:1] == [expected]
+    assert len(counts(text)) > 40 and 0 not in counts(text)
