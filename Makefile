@@ -9,7 +9,7 @@ run: $(VENV)/installed
 	$(BIN)/python train_models.py --tensorboard
 
 test: $(VENV)/installed-dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

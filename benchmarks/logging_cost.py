@@ -1,12 +1,19 @@
 """What logging costs: everything on against nothing on, and a value by itself, with Lightning's logger beside it.
 
     python benchmarks/logging_cost.py training [--pairs 5] [--epochs 30] [--models lstm:basic ...]
+    python benchmarks/logging_cost.py steps [--epochs 60] [--models lstm:basic ...]
+    python benchmarks/logging_cost.py monitors [--models lstm:basic ...]
     python benchmarks/logging_cost.py values [--pairs 5]
 
 ``training``: the same training of each model (batch 64, window 96, default options, one thread) with TensorBoard, every
 batch, monitors, diagnosis, histograms, figures and checkpoints of the graph at their default intervals, and without any
 of them. Every measurement is a fresh process that times ``fit`` after its imports, in the order A B A B; medians are
 compared. Both sides must end with the same weights.
+
+``steps``: one training whose epochs take turns with everything that happens after a step on and off, so that no drift
+of the machine comes between them; figures and histograms, which come after epochs, are not in it.
+
+``monitors``: milliseconds that each monitor takes when it is asked, from the driver's own account.
 
 ``values``: twenty scalars a step through ``TrainingLogger``, and, where the package ``lightning`` is installed, through
 its ``TensorBoardLogger``, and through torch's own ``SummaryWriter``.
@@ -70,6 +77,10 @@ def _fresh_process(*arguments: str) -> dict[str, float]:
 @app.command(hidden=True)
 def measure(side: str, model: str, epochs: int) -> None:
     """Time one training, in this process."""
+    print(json.dumps(_fit(model, epochs, is_on=side == "on")))
+
+
+def _fit(model: str, epochs: int, *, is_on: bool, figures: bool = True, log_budget: float = 5.0) -> dict[str, float]:
     from src.comparison.forecast_figures import ForecastFigures
     from src.data.loading import load_data
     from src.data.options import DataOptions
@@ -85,16 +96,16 @@ def measure(side: str, model: str, epochs: int) -> None:
     seed_everything(0)
     network = create_model(model, data.spec)
     with tempfile.TemporaryDirectory() as folder:
-        is_on = side == "on"
-        logging = LoggingOptions(log_batches=True) if is_on else LoggingOptions(monitors=False)
+        logging = LoggingOptions(log_batches=True, log_budget=log_budget) if is_on else LoggingOptions(monitors=False)
         started = time.perf_counter()
         writer = open_writer(folder if is_on else None)
-        observers = [ForecastFigures(data, writer)] if is_on else []
+        observers = [ForecastFigures(data, writer)] if is_on and figures else []
         result = fit(network, data, config, writer=writer, observers=observers, logging=logging)
         seconds = time.perf_counter() - started
+        writer.close()
         overhead = _last_overhead(folder) if is_on else 0.0
     weights = float(sum(value.double().abs().sum() for value in network.state_dict().values()))
-    print(json.dumps({"seconds": seconds, "steps": result.steps, "weights": weights, "overhead": overhead}))
+    return {"seconds": seconds, "steps": result.steps, "weights": weights, "overhead": overhead}
 
 
 def _last_overhead(folder: str) -> float:
@@ -102,6 +113,79 @@ def _last_overhead(folder: str) -> float:
 
     events = EventAccumulator(folder, size_guidance={"scalars": 0}).Reload()
     return float(events.Scalars("progress/logging_overhead_percent")[-1].value)
+
+
+@app.command()
+def steps(
+    epochs: Annotated[int, typer.Option(help="epochs, half of them with logging")] = 60,
+    models: Annotated[list[str], typer.Option(help="which models")] = MODELS,
+) -> None:
+    """Steps with and without logging, in turns."""
+    for model in models:
+        answer = _fresh_process("measure-steps", model, str(epochs))
+        print(
+            f"{model:<20} off {answer['off']:6.2f} ms a step   on {answer['on']:6.2f} ms   "
+            f"ratio of medians {answer['on'] / answer['off']:.3f}",
+            flush=True,
+        )
+
+
+@app.command(hidden=True)
+def measure_steps(model: str, epochs: int) -> None:
+    """Time one training whose odd epochs are left alone."""
+    from src.training import loop, monitoring
+
+    seconds: dict[int, list[float]] = {0: [], 1: []}
+    train_epoch, on_step = loop._train_epoch, monitoring.Monitoring.on_step
+
+    def timed_epoch(state, observers):
+        started = time.perf_counter()
+        train_epoch(state, observers)
+        seconds[state.progress.epoch % 2].append(1000 * (time.perf_counter() - started) / state.steps_per_epoch)
+
+    def every_other_epoch(self, report):
+        first, driver = report.step_in_epoch == 0, self.driver
+        if report.epoch % 2 == 0:
+            if first:
+                driver._arm(report.step)
+            on_step(self, report)
+        elif first:
+            for monitor in driver.monitors:
+                if hasattr(monitor, "_hooks"):
+                    monitor._hooks.remove()
+
+    loop._train_epoch, monitoring.Monitoring.on_step = timed_epoch, every_other_epoch
+    _fit(model, epochs, is_on=True, figures=False)
+    print(json.dumps({"on": statistics.median(seconds[0][2:]), "off": statistics.median(seconds[1][2:])}))
+
+
+@app.command()
+def monitors(models: Annotated[list[str], typer.Option(help="which models")] = MODELS) -> None:
+    """What each monitor takes."""
+    table: dict[str, dict[str, float]] = {}
+    for model in models:
+        for name, micros in _fresh_process("measure-monitors", model).items():
+            table.setdefault(name, {})[model] = micros
+    print(f"{'ms a look':<22}" + "".join(f"{model:>20}" for model in models))
+    for name, row in table.items():
+        print(f"{name:<22}" + "".join(f"{row.get(model, 0.0):>20.2f}" for model in models))
+
+
+@app.command(hidden=True)
+def measure_monitors(model: str) -> None:
+    """One training with a budget that thins nobody; the costs of its monitors."""
+    from src.training import monitoring
+
+    costs: dict[str, float] = {}
+    on_end = monitoring.Monitoring.on_end
+
+    def keep_costs(self, reason):
+        costs.update({name: 1000 * seconds for name, (_, seconds) in self.driver.costs().items()})
+        on_end(self, reason)
+
+    monitoring.Monitoring.on_end = keep_costs
+    _fit(model, 12, is_on=True, figures=False, log_budget=1e6)
+    print(json.dumps(costs))
 
 
 @app.command()

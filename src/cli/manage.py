@@ -207,7 +207,7 @@ def reproduce(
     printer = ProgressPrinter([preparation.plan.model])
     try:
         again = reproduction.train_again(
-            preparation, output or root, lambda progress: printer.epoch(preparation.plan.model, progress)
+            preparation, output or root, lambda value: printer.report(preparation.plan.model, value)
         )
     except TrainingError as error:
         print(f"not reproduced: the original was completed, but now {error}")

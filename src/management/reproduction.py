@@ -25,7 +25,6 @@ from .differences import metric_values, read_config
 
 if TYPE_CHECKING:
     from ..plan import RunPlan
-    from ..training.observers import EpochProgress
 
 TOLERANCE = 1e-6
 BEST_CHECKPOINT = "best.pt"
@@ -100,9 +99,7 @@ def prepare_reproduction(folder: Path, data: str | None = None) -> Preparation:
     return Preparation(folder, plan, changed)
 
 
-def train_again(
-    preparation: Preparation, output: Path, report: Callable[[EpochProgress], None] = lambda progress: None
-) -> Path:
+def train_again(preparation: Preparation, output: Path, report: Callable[[Any], None] = lambda value: None) -> Path:
     """Train into a new command folder below ``output``. Returns the new run's folder.
 
     Raises:

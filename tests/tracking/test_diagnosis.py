@@ -429,9 +429,9 @@ def test_findings_are_written_for_programs_and_people(tmp_path: Path) -> None:
     assert {finding["rule"] for finding in content["findings"]} == {"nan_loss", "clipping_rate", "zeroed_layer"}
     assert next(f["value"] for f in content["findings"] if f["rule"] == "nan_loss") == "nan"
     assert content["verdicts"]["Calibration"].startswith("well calibrated (the 90 % interval holds 9")
-    table = [line for line in markdown(diagnosis.findings).splitlines() if line.startswith("| ")]
-    assert [row.split(" | ")[0] for row in table[1:]] == ["| critical", "| warn", "| info"]
-    assert all(len(row.replace("\\|", "").split("|")) == 7 for row in table)
+    headings = [line for line in markdown(diagnosis.findings).splitlines() if line.startswith("**")]
+    assert [heading.split(":")[0] for heading in headings] == ["**critical", "**warn", "**info"]
+    assert markdown(diagnosis.findings).count("*What to do:*") == 3
     assert diagnosis.findings[0].line().startswith("critical: nan_loss at step 600: train/batch_loss became nan")
     assert NO_FINDING in markdown([])
 

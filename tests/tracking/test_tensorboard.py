@@ -67,7 +67,7 @@ def test_scalars_histograms_graphs_text_and_layout(tmp_path: Path, tensorboard: 
         (text,) = client.get("text/text", run=name, tag="Model/summary/text_summary")
         assert "<table>" in text["text"] and "total" in text["text"]
     layout = client.get("custom_scalars/layout")
-    assert [category["title"] for category in layout["category"]][:2] == ["Loss", "Optimisation"]
+    assert [category["title"] for category in layout["category"]][:2] == ["01 Training", "02 Loss components"]
     chart = layout["category"][0]["chart"][0]
     assert chart["title"] == "Training and validation loss"
     answer = [client.get("custom_scalars/scalars", run="lstm", tag=tag) for tag in chart["multiline"]["tag"]]
