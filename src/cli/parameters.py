@@ -25,7 +25,7 @@ def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parame
     text = field.metadata["help"]
     if field.metadata["choices"]:
         text += f" ({', '.join(map(str, field.metadata['choices']))})"
-    default = field.metadata.get("default_text") or (None if field.default is None else _shown(field.default))
+    default = field.metadata.get("default_text") or (None if field.default in (None, "") else _shown(field.default))
     if default is not None:
         text += f" [default: {default}]"
     if field.metadata.get("several"):
