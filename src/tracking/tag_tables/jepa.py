@@ -5,7 +5,7 @@ Levels 0 to 2 have the charts of the H-JEPA guide's layout; any further level ha
 
 from __future__ import annotations
 
-from .spec import Direction, MetricSpec
+from .spec import Direction, MarginChart, MetricSpec
 
 LOSS_TOTAL = "train/loss/total"
 LOSS_LEVEL = "train/loss/h{level}"
@@ -194,3 +194,17 @@ SPECS: tuple[MetricSpec, ...] = (
         "Distribution of a level's features.", kind="histogram",
     ),
 )  # fmt: skip
+
+MARGIN_CHARTS = tuple(
+    MarginChart(
+        "Prediction quality",
+        f"Level {level} similarity: mean, least and greatest",
+        (
+            f"train/prediction/level{level}_cosine_sim_mean",
+            f"train/prediction/level{level}_cosine_sim_min",
+            f"train/prediction/level{level}_cosine_sim_max",
+        ),
+    )
+    for level in range(3)
+)
+"""The similarities of a batch lie between the least and the greatest."""
