@@ -218,10 +218,16 @@ def check_watching(logging: LoggingOptions, delivery: Delivery) -> None:
             raise UserError(f"--notify must name a program that can be run, but got '{program}'; is its path right?")
 
 
+DELIVERY_FLAGS = ("--notify", "--notify-url")
+
+
 def shown_command(words: Sequence[str]) -> list[str]:
-    """The command without the address that findings are posted to: whoever knows it may post there."""
-    shown = ["--notify-url=..." if word.startswith("--notify-url=") else word for word in words]
-    return ["..." if before == "--notify-url" else word for before, word in zip(["", *shown], shown, strict=False)]
+    """The command without whom findings are sent to: whoever knows the address may post there."""
+    shown = [
+        f"{word.partition('=')[0]}=..." if word.startswith(tuple(f"{flag}=" for flag in DELIVERY_FLAGS)) else word
+        for word in words
+    ]
+    return ["..." if before in DELIVERY_FLAGS else word for before, word in zip(["", *shown], shown, strict=False)]
 
 
 def resume_command(root: Path) -> str:
