@@ -92,16 +92,20 @@ def test_a_warning_is_printed_kept_and_sent(call: Call, tmp_path: Path) -> None:
     assert resumed.code == 0
 
 
-def test_an_address_is_not_kept() -> None:
+def test_who_is_told_is_not_kept() -> None:
+    address = "https://host/secret"
     words = [
         "train_models.py",
         "--notify-url",
-        "https://host/secret",
-        "--notify-url=https://host/secret",
+        address,
+        f"--notify-url={address}",
+        "--notify",
+        "tell me",
         "--jobs",
         "1",
     ]
-    assert shown_command(words) == ["train_models.py", "--notify-url", "...", "--notify-url=...", "--jobs", "1"]
+    shown = ["train_models.py", "--notify-url", "...", "--notify-url=...", "--notify", "...", "--jobs", "1"]
+    assert shown_command(words) == shown
 
 
 @pytest.mark.parametrize(
