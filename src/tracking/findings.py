@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from .run_folder import write_json
 
 FINDINGS_FILE = "findings.json"
 SEVERITIES = ("info", "warn", "critical")
+_logger = logging.getLogger(__name__)
 NO_FINDING = "No rule has fired: nothing that was watched looks ill so far."
 
 
@@ -68,6 +70,19 @@ def write_findings(folder: Path, findings: Sequence[Finding], verdicts: Mapping[
     """Write ``findings.json`` whole and atomically: all findings in order of time, and the verdicts in words."""
     content = {"findings": [_for_json(finding) for finding in findings], "verdicts": dict(verdicts or {})}
     write_json(folder / FINDINGS_FILE, content)
+
+
+def keep_findings(folder: Path, findings: Sequence[Finding], verdicts: Mapping[str, str] | None = None) -> None:
+    """As ``write_findings``, for the middle of a training: a disk that fails is a line in the log."""
+    try:
+        write_findings(folder, findings, verdicts)
+    except OSError as error:
+        _logger.warning("findings cannot be written in %s: %s", folder, error.strerror)
+
+
+def log_finding(finding: Finding) -> None:
+    """Say a finding through ``logging``: a warning, unless it is only worth knowing."""
+    _logger.log(logging.INFO if finding.severity == "info" else logging.WARNING, "%s", finding.line())
 
 
 def _for_json(finding: Finding) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .diagnosis import Diagnosis
-from .findings import Finding, markdown, write_findings
+from .findings import keep_findings, log_finding, markdown
 from .monitors.base import DIAGNOSIS_INTERVAL, Monitor, WatchedRun, WatchedStep
 from .monitors.defaults import default_monitors
 from .monitors.driver import MonitorDriver
@@ -23,8 +22,6 @@ from .tag_tables.progress import BATCH_LOSS
 
 if TYPE_CHECKING:
     from .training_logger import TrainingLogger
-
-_logger = logging.getLogger(__name__)
 
 
 class Watching:
@@ -121,15 +118,12 @@ class Watching:
             return
         found = self.diagnosis.observe(step, values)
         for finding in found:
-            _report(finding)
+            log_finding(finding)
         if found:
             self._write_findings()
 
     def _write_findings(self) -> None:
-        try:
-            write_findings(self.logger.log_dir, self.diagnosis.findings, self.diagnosis.verdicts())
-        except OSError as error:
-            _logger.warning("findings cannot be written to %s: %s", self.logger.log_dir, error.strerror)
+        keep_findings(self.logger.log_dir, self.diagnosis.findings, self.diagnosis.verdicts())
 
     def end(self) -> None:
         """Take all hooks away, and write what was found."""
@@ -140,11 +134,6 @@ class Watching:
             self._hook.remove()
         self._write_findings()
         self.logger.log_text(SUMMARY, markdown(self.diagnosis.findings, self.diagnosis.verdicts()))
-
-
-def _report(finding: Finding) -> None:
-    level = logging.INFO if finding.severity == "info" else logging.WARNING
-    _logger.log(level, "%s", finding.line())
 
 
 def _as_tensor(value: Tensor | float) -> Tensor:

@@ -18,7 +18,7 @@ from ..tracking.alerts import Alerts
 from ..tracking.batch_log import BatchLog, EvaluatedBatch
 from ..tracking.diagnosis import Diagnosis
 from ..tracking.event_writer import EventWriter, SilentWriter
-from ..tracking.findings import Finding, markdown, write_findings
+from ..tracking.findings import Finding, keep_findings, log_finding, markdown
 from ..tracking.monitors.base import Monitor, WatchedEpoch, WatchedRun, WatchedStep
 from ..tracking.monitors.defaults import default_monitors, load_monitors
 from ..tracking.monitors.driver import MonitorDriver
@@ -105,7 +105,7 @@ class Monitoring(Observer):
         tell: Callable[[Finding], None] | None = None,
     ) -> None:
         self.options, self.diagnosis, self.alerts = options, diagnosis, alerts
-        self.folder, self.tell = folder, tell or _tell
+        self.folder, self.tell = folder, tell or log_finding
         self.is_written = isinstance(writer, EventWriter)
         self.logger = TrainingLogger(writer=writer)
         self.driver = MonitorDriver(monitors, self.logger, budget_percent=options.log_budget)
@@ -234,6 +234,7 @@ class Monitoring(Observer):
         if self.sampler is not None:
             self.sampler.stop()
         if self.state is None:
+            self.alerts.close()
             return
         self.driver.end()
         self.logger.flush()
@@ -288,27 +289,24 @@ class Monitoring(Observer):
             _logger.warning("the snapshot %s cannot be written: %s", path, error.strerror)
 
     def _write_findings(self) -> None:
-        if self.folder is None:
-            return
-        try:
-            write_findings(self.folder, self.diagnosis.findings, self.diagnosis.verdicts())
-        except OSError as error:
-            _logger.warning("findings cannot be written in %s: %s", self.folder, error.strerror)
+        if self.folder is not None:
+            keep_findings(self.folder, self.diagnosis.findings, self.diagnosis.verdicts())
 
     # --- what a checkpoint keeps --------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """What the driver, the diagnosis and batch-level logging go on with."""
         self.logger.flush()
-        best = self.batch_log.best_accuracy if self.batch_log is not None else None
-        return {"driver": self.driver.state_dict(), "diagnosis": self.diagnosis.state_dict(), "best_accuracy": best}
+        return {
+            "driver": self.driver.state_dict(),
+            "diagnosis": self.diagnosis.state_dict(),
+            "best_accuracy": self.batch_log.best_accuracy if self.batch_log is not None else None,
+            "actions": [(action, finding.as_dict()) for action, finding in self._actions],
+        }
 
     def _load(self, state: Mapping[str, Any]) -> None:
         self.driver.load_state_dict(state["driver"])
         self.diagnosis.load_state_dict(state["diagnosis"])
         if self.batch_log is not None and state["best_accuracy"] is not None:
             self.batch_log.best_accuracy = state["best_accuracy"]
-
-
-def _tell(finding: Finding) -> None:
-    _logger.log(logging.INFO if finding.severity == "info" else logging.WARNING, "%s", finding.line())
+        self._actions = [(action, Finding(**finding)) for action, finding in state["actions"]]

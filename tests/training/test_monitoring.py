@@ -16,7 +16,7 @@ from src import TrainingConfig, create_model
 from src.data.series import SeriesData
 from src.errors import TrainingError, UserError
 from src.tracking.options import LoggingOptions
-from src.training.loop import EpochReport, Observer
+from src.training.loop import EpochReport, Observer, StepReport
 from src.training.monitoring import FindingHandling
 
 UNBOUNDED = LoggingOptions(log_batches=True, log_budget=1e6)
@@ -108,6 +108,24 @@ def test_a_rule_may_stop_lower_the_rate_and_keep_a_snapshot(walk: SeriesData, tm
     assert "model" in torch.load(snapshot, weights_only=True)
     last = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
     assert last["schedule"]["scale"] == 0.5
+
+
+def test_a_stop_that_waits_for_the_end_of_the_epoch_outlives_an_interruption(walk: SeriesData, tmp_path: Path) -> None:
+    class Interrupt(Observer):
+        def on_step(self, report: StepReport) -> None:
+            if report.step == 3:
+                raise KeyboardInterrupt
+
+    # It fires at step 0 alone: whoever goes on from step 3 must have been told.
+    rule = '[mine]\nkind = "above"\nmetrics = ["gradient_norm/total"]\nlimit = 0.0\naction = "stop"\nadvice = "none"\n'
+    options = rules(tmp_path / "rules.toml", rule)
+    config = TrainingConfig(epochs=5, device="cpu", checkpoint_minutes=1e-9)
+    model = create_model("linear:nlinear", walk.spec)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(walk, config, run_dir=tmp_path, logging=options, observers=[Interrupt()])
+    again = create_model("linear:nlinear", walk.spec)
+    result = again.fit(walk, config, run_dir=tmp_path, logging=options, resume=True)
+    assert result.epochs == 1 and result.reason.startswith("the rule mine says stop")
 
 
 def test_no_monitors_no_findings_and_nothing_on_the_step_axis(walk: SeriesData, tmp_path: Path) -> None:
