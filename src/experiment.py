@@ -122,7 +122,26 @@ def run(payload: Mapping[str, Any], report: Callable[[Any], None]) -> dict[str, 
         TrainingError: if the run cannot go on; ``results.json`` says so too.
     """
     plan = RunPlan.from_dict(payload["plan"])
-    root = Path(payload["root"])
+    root, resume = Path(payload["root"]), bool(payload.get("resume"))
+    with open_run(plan, root, resume=resume) as log:
+        delivery = Delivery.from_dict(payload.get("delivery") or {})
+        return _Run(plan, root, cached_data(plan.data, payload.get("scaler")), log, delivery).carry_out(
+            report, resume, payload.get("place", 0)
+        )
+
+
+@contextlib.contextmanager
+def open_run(plan: RunPlan, root: Path, *, resume: bool = False) -> Iterator[RunLog]:
+    """Hold a run's folder while it is carried out, and say in its files how it ended if it fails.
+
+    Args:
+        plan: the run.
+        root: the folder that ``plan.folder`` lies in.
+        resume: go on with ``train.log``.
+
+    Raises:
+        TrainingError: if a file of the run cannot be written or read.
+    """
     folder = root / plan.folder
     check_writable(folder)
     with _only_run_in(folder):
@@ -130,14 +149,10 @@ def run(payload: Mapping[str, Any], report: Callable[[Any], None]) -> dict[str, 
         prepare_process(plan.training)
         for plugin in plan.plugins:
             load_plugin(plugin)
-        resume = bool(payload.get("resume"))
         log = RunLog(folder / LOG_FILE, fresh=not resume)
         try:
             with log.warnings():
-                delivery = Delivery.from_dict(payload.get("delivery") or {})
-                return _Run(plan, root, cached_data(plan.data, payload.get("scaler")), log, delivery).carry_out(
-                    report, resume, payload.get("place", 0)
-                )
+                yield log
         except OSError as error:
             reason = f"a file of the run cannot be written or read in {folder} ({error.strerror or error})"
             failure = TrainingError(f"{reason}; mend that, then go on with --resume")
@@ -189,10 +204,20 @@ def cached_data(options: DataOptions, scaler: Mapping[str, Any] | None = None) -
         scaler: what another process fitted to them, which spares importing scikit-learn.
     """
     if options not in _data:
+        data = _recut(options) or load_data(options, scaler=Scaler.from_dict(dict(scaler)) if scaler else None)
         _data.clear()
-        data = load_data(options, scaler=Scaler.from_dict(dict(scaler)) if scaler else None)
         _data.update({options: data, data.options: data})  # a plan holds the options with nothing left open
     return _data[options]
+
+
+def _recut(options: DataOptions) -> SeriesData | None:
+    """The rows at hand in other windows, if nothing else is asked for; samples may follow from the window."""
+    for data in _data.values():
+        if not options.data.startswith("sample:") and options == dataclasses.replace(
+            data.options, window=options.window, horizon=options.horizon
+        ):
+            return data.recut(options.window, options.horizon)
+    return None
 
 
 class _Run:
@@ -211,9 +236,9 @@ class _Run:
         writer = open_writer(self.folder if self.plan.tensorboard else None, checkpoint, resume=resume)
         self.log.line(f"{'resumed' if checkpoint else 'started'}: {self.plan.model}, seed {self.plan.training.seed}")
         try:
-            self._write_config()
+            write_config(self.folder, self.plan, self.data, self.model.parameter_count)
             if checkpoint is None:
-                self._start_session(writer)
+                start_session(writer, self.plan, self.data, f"{self.plan.model} {self.root.name}")
             observers: list[Observer] = [ProgressReporter(self._reporter(report))]
             if self.plan.tensorboard:
                 from .comparison.forecast_figures import ForecastFigures  # matplotlib, which others need not wait for
@@ -258,34 +283,6 @@ class _Run:
         self.log.line(finding.line())
         report(finding)
 
-    def _write_config(self) -> None:
-        write_json(
-            self.folder / CONFIG_FILE,
-            self.plan.to_dict()
-            | {
-                "spec": self.data.spec.to_dict(),
-                "fingerprint": self.data.fingerprint(),
-                "parameters": self.model.parameter_count,
-                "versions": versions(),
-                "git_commit": git_commit(),
-            },
-        )
-
-    def _start_session(self, writer: EventWriter | SilentWriter) -> None:
-        """Enter the run in the HPARAMS tab. The seed is left out: TensorBoard averages the seeds of a group."""
-        training = {key: value for key, value in self.plan.training.to_dict().items() if key in _SHOWN_TRAINING}
-        data = {key: value for key, value in self.plan.data.to_dict().items() if key in _SHOWN_DATA}
-        writer.start_session(
-            {"model": self.plan.model, **self.plan.options, **training, **data},
-            group_name=f"{self.plan.model} {self.root.name}",
-            metrics=[tags.BEST_VALUE, *(tags.TEST_PREFIX + name for name in self._test_columns())],
-            known_hparams=known_hparams(),
-            main_hparams=_MAIN_HPARAMS,
-        )
-
-    def _test_columns(self) -> tuple[str, ...]:
-        return ranking(self.data.spec.task, len(self.data.spec.target_names)).columns
-
     def _evaluate(self, result: TrainingResult, writer: EventWriter | SilentWriter) -> dict[str, Any]:
         validation, _ = evaluate(self.model, self.data, "validation")
         test, details = evaluate(self.model, self.data, "test")
@@ -324,6 +321,46 @@ class _Run:
             },
             "parameters": self.model.parameter_count,
         }
+
+
+def write_config(folder: Path, plan: RunPlan, data: SeriesData, parameters: int) -> None:
+    """Write ``config.json``: the run's plan, and what it meets."""
+    write_json(
+        folder / CONFIG_FILE,
+        plan.to_dict()
+        | {
+            "spec": data.spec.to_dict(),
+            "fingerprint": data.fingerprint(),
+            "parameters": parameters,
+            "versions": versions(),
+            "git_commit": git_commit(),
+        },
+    )
+
+
+def start_session(
+    writer: EventWriter | SilentWriter,
+    plan: RunPlan,
+    data: SeriesData,
+    group_name: str,
+    main_hparams: Sequence[str] = (),
+) -> None:
+    """Enter a run in the HPARAMS tab. The seed is left out: TensorBoard averages the seeds of a group.
+
+    Args:
+        group_name: runs of the same name form one line.
+        main_hparams: the columns to show unasked; by default those that most models have.
+    """
+    training = {key: value for key, value in plan.training.to_dict().items() if key in _SHOWN_TRAINING}
+    shown = {key: value for key, value in plan.data.to_dict().items() if key in _SHOWN_DATA}
+    columns = ranking(data.spec.task, len(data.spec.target_names)).columns
+    writer.start_session(
+        {"model": plan.model, **plan.options, **training, **shown},
+        group_name=group_name,
+        metrics=[tags.BEST_VALUE, *(tags.TEST_PREFIX + name for name in columns)],
+        known_hparams=known_hparams(),
+        main_hparams=main_hparams or _MAIN_HPARAMS,
+    )
 
 
 _SHOWN_TRAINING = ("batch_size", "lr", "weight_decay", "schedule", "epochs", "clip", "epoch_fraction")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -77,7 +78,8 @@ class SeriesData:
         transforms = choose_transforms(sample, columns, targets, transform, self.notes)
         first_rows = tables.bounds[:-1] + (transform != "level")  # a return needs the row before
         parts = part_rows(sample, self.options, self.notes)
-        starts = [part_starts(tables, number, parts[:, number], first_rows, self.options) for number in range(3)]
+        self._sample, self._parts, self._first_rows = sample, parts, first_rows
+        starts = self._starts(self.options)
         transformed = Transformed(tables, tuple(columns), tuple(transforms))
         own_test = sample.parts is not None and sample.scale
         trained = np.flatnonzero(sample.parts == CUT_IN_TIME) if own_test else np.arange(len(tables.names))
@@ -95,6 +97,31 @@ class SeriesData:
             cost = None if self._rows.returns is None else options.cost_bps
             self.spec = replace(self.spec, up_share=up_share(up, parts[:, 0], tables.bounds), cost_bps=cost)
             self.notes.append(_trading_note(cost))
+
+    def _starts(self, options: DataOptions) -> list[WindowStarts]:
+        """The first target rows of each part's windows."""
+        tables = self._sample.tables
+        return [part_starts(tables, number, self._parts[:, number], self._first_rows, options) for number in range(3)]
+
+    def recut(self, window: int, horizon: int) -> SeriesData:
+        """The same rows, scaled as they are, in windows of another look-back and horizon; nothing is read again.
+
+        Samples that are drawn for one length of window have to be loaded anew instead.
+
+        Raises:
+            DataError: if the rows are not enough for such windows.
+        """
+        other = copy.copy(self)
+        other.options = replace(self.options, window=window, horizon=horizon)
+        rows = other._rows = replace(self._rows, options=replace(self._rows.options, window=window, horizon=horizon))
+        starts = self._starts(other.options)
+        other.train, other.validation, other.test = (SeriesSplit(rows, part_starts) for part_starts in starts)
+        other.spec = replace(
+            self.spec,
+            input_shape=(window, *self.spec.input_shape[1:]),
+            target_shape=(horizon, *self.spec.target_shape[1:]),
+        )
+        return other
 
     @classmethod
     def from_tables(cls, tables: Sequence[Table], options: DataOptions) -> SeriesData:

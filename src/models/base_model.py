@@ -87,14 +87,20 @@ class BaseModel(nn.Module, ABC):
     def evaluation_metrics(self, batch: Batch) -> dict[str, Tensor]:
         """What evaluation asks for instead of ``losses``: these, and further means over samples, 0-dimensional.
 
-        For the task ``direction``, averaged over the batch, steps ahead and targets: ``accuracy``, the share of right
-        answers; ``actual_calls``, the share of calls (p > 0.5); and, where samples have returns, ``simulated_return``,
-        position x return after costs, and ``actual_call_returns``, the return where called, else 0. All come from one
-        forward pass, unless a model has ``losses`` of its own, which then take another.
+        For the task ``forecast``, ``mse``, the mean squared error of scaled values, where the loss is another one:
+        hyperparameter searches compare by it. For the task ``direction``, averaged over the batch, steps ahead and
+        targets: ``accuracy``, the share of right answers; ``brier``, the mean squared error of the probabilities
+        (Brier, Monthly Weather Review 1950); ``actual_calls``, the share of calls (p > 0.5); and, where samples have
+        returns, ``simulated_return``, position x return after costs, and ``actual_call_returns``, the return where
+        called, else 0. All come from one forward pass, unless a model has ``losses`` of its own, which take another.
         """
+        own_losses = type(self).losses is not BaseModel.losses
         if self.spec.task != "direction":
-            return self.losses(batch)
-        if type(self).losses is not BaseModel.losses:
+            if own_losses or getattr(self.config, "loss", "mse") == "mse":
+                return self.losses(batch)
+            outputs = self(batch.inputs)
+            return self._losses_of(outputs, batch) | {"mse": functional.mse_loss(outputs, batch.targets)}
+        if own_losses:
             return self.losses(batch) | self._decisions(self(batch.inputs), batch)
         outputs = self(batch.inputs)
         return self._losses_of(outputs, batch) | self._decisions(outputs, batch)
@@ -132,6 +138,7 @@ class BaseModel(nn.Module, ABC):
         called = probability > 0.5
         values = {
             "accuracy": (called == (batch.targets > 0.5)).float().mean(),
+            "brier": (probability - batch.targets).square().mean(),
             "actual_calls": called.float().mean(),
         }
         if batch.returns is not None and self.spec.cost_bps is not None:

@@ -106,6 +106,22 @@ def test_test_targets_do_not_depend_on_window_features_or_transform():
         assert make(**other).fingerprint()["test_hash"] not in hashes
 
 
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("task", ["forecast", "direction"])
+def test_recut_gives_what_loading_anew_gives(transform, task):
+    known = make(rows=300, series=2, transform=transform, task=task)
+    recut = known.recut(21, 5)
+    anew = make(rows=300, series=2, transform=transform, task=task, window=21, horizon=5)
+    assert recut.spec == anew.spec and recut.options == anew.options
+    assert recut.fingerprint() == anew.fingerprint()
+    for part in parts_of(anew):
+        for one, other in zip(all_of(parts_of(recut)[part]), all_of(parts_of(anew)[part]), strict=True):
+            assert torch.equal(one, other)
+    assert known.spec.input_shape[0] == 8 and next(known.train.batches(2)).inputs.shape[1] == 8
+    with pytest.raises(DataError, match="window at most"):
+        known.recut(299, 5)
+
+
 @pytest.mark.parametrize(("row", "matters"), [(159, False), (160, True), (199, True)])
 def test_the_test_hash_is_over_the_test_targets_and_nothing_else(row, matters):
     options = DataOptions(window=8, horizon=3, split="120,40,40", transform="level")

@@ -125,6 +125,7 @@ def test_evaluation_metrics(beta, direction_data, batch):
     assert 0 < called.mean() < 1
     expected = {
         "accuracy": metrics.accuracy_score(up.ravel(), called.ravel()),
+        "brier": metrics.brier_score_loss(up.ravel(), probability.ravel()),
         "actual_calls": called.mean(),
         "simulated_return": (size * returns - np.abs(size) * 0.002).mean(),
         "actual_call_returns": returns[called].sum() / returns.size,
@@ -142,6 +143,7 @@ def test_means_over_batches_are_the_scores_of_the_whole(direction_data):
                 sums[name] = sums.get(name, 0.0) + value.item() * len(part.index) / len(split)
     scores, _ = evaluate(model, direction_data, "validation")
     count = len(split) * 4
+    assert sums.pop("brier") == pytest.approx(sums["loss"], rel=1.0)  # a score of its own, checked above
     assert sums == pytest.approx(
         {
             "loss": scores["log_loss"],
@@ -156,7 +158,7 @@ def test_means_over_batches_are_the_scores_of_the_whole(direction_data):
 
 def test_one_forward_pass_does_it_all(direction_data, batch):
     model = Counting(direction_data.spec)
-    assert len(model.evaluation_metrics(batch)) == 5 and model.passes == 1
+    assert len(model.evaluation_metrics(batch)) == 6 and model.passes == 1
     own = OwnLosses(direction_data.spec)
     values = own.evaluation_metrics(batch)
     assert values["loss"] == own.losses(batch)["loss"] > 1 and "accuracy" in values
@@ -165,7 +167,7 @@ def test_one_forward_pass_does_it_all(direction_data, batch):
 def test_where_there_are_no_returns_there_is_still_accuracy(make_data):
     data = make_data(np.random.default_rng(0).normal(size=(200, 3)), task="direction", transform="level")
     values = build("linear:dlinear", data.spec).evaluation_metrics(data.train.select([0, 1]))
-    assert set(values) == {"loss", "accuracy", "actual_calls"}
+    assert set(values) == {"loss", "accuracy", "brier", "actual_calls"}
 
 
 # ---- what it does to a model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .spec import Direction, MetricSpec
 
 DECISION_ACCURACY = "Decisions/accuracy"
+DECISION_BRIER = "Decisions/brier"
 DECISION_BALANCED_ACCURACY = "Decisions/balanced_accuracy"
 DECISION_MAJORITY_SHARE = "Decisions/majority_share"
 DECISION_F1 = "Decisions/f1"
@@ -28,6 +29,7 @@ TEST_CALL_RETURNS = "test/call_returns"
 
 EVALUATION_TAGS = {
     "accuracy": DECISION_ACCURACY,
+    "brier": DECISION_BRIER,
     "simulated_return": DECISION_SIMULATED_RETURN,
     "actual_calls": DECISION_CALLS,
     "actual_call_returns": DECISION_CALL_RETURNS,
@@ -51,6 +53,10 @@ SPECS: tuple[MetricSpec, ...] = (
         DECISION_ACCURACY, "fraction", "higher",
         "Share of validation answers that are right, up (p > 0.5) or not; to be held against the majority share.",
         _RIGHT,
+    ),
+    _validation(
+        DECISION_BRIER, "", "lower",
+        "Mean squared error of the validation probabilities (Brier score); 0.25 is what always saying 0.5 gets.",
     ),
     _validation(
         DECISION_MAJORITY_SHARE, "fraction", "none",

@@ -1,0 +1,1 @@
+"""Hyperparameter search in three phases: random, Bayesian, fine-tuning."""
