@@ -238,7 +238,7 @@ class _Run:
         try:
             write_config(self.folder, self.plan, self.data, self.model.parameter_count)
             if checkpoint is None:
-                start_session(writer, self.plan, self.data, f"{self.plan.model} {self.root.name}")
+                start_session(writer, self.plan, self.data, f"{self.plan.label or self.plan.model} {self.root.name}")
             observers: list[Observer] = [ProgressReporter(self._reporter(report))]
             if self.plan.tensorboard:
                 from .comparison.forecast_figures import ForecastFigures  # matplotlib, which others need not wait for
@@ -289,11 +289,12 @@ class _Run:
         write_atomically(self.folder / PREDICTIONS_FILE, predictions_csv(self.model, self.data))
         epoch = max(0, result.best_epoch)
         values = {tags.TEST_PREFIX + name: value for name, value in test.items() if value is not None}
+        values[tags.BEST_OBJECTIVE] = validation["brier" if self.data.spec.task == "direction" else "mse_scaled"]
         writer.add_values({tags.BEST_VALUE: result.best, **values}, epoch)
         if self.plan.tensorboard:
             from .comparison.forecast_figures import draw_forecasts
 
-            title = f"{self.plan.model}, test part, best epoch {epoch}"
+            title = f"{self.plan.label or self.plan.model}, test part, best epoch {epoch}"
             figure = draw_forecasts(self.model, self.data, "test", title)
             writer.add_figure(tags.FORECAST_TEST_IMAGE, figure, epoch, close=False)
             if "confusion_matrix" in details:
@@ -302,8 +303,10 @@ class _Run:
                 figure = draw_confusion(details["confusion_matrix"], title)
                 writer.add_figure(CONFUSION_TEST_IMAGE, figure, epoch, close=False)
         fingerprint = self.data.fingerprint()
+        label = {"label": self.plan.label, "search_epochs": self.plan.search_epochs} if self.plan.label else {}
         return {
             "model": self.plan.model,
+            **label,
             "status": "completed",
             "seed": self.plan.training.seed,
             "task": self.data.spec.task,
@@ -357,7 +360,7 @@ def start_session(
     writer.start_session(
         {"model": plan.model, **plan.options, **training, **shown},
         group_name=group_name,
-        metrics=[tags.BEST_VALUE, *(tags.TEST_PREFIX + name for name in columns)],
+        metrics=[tags.BEST_OBJECTIVE, tags.BEST_VALUE, *(tags.TEST_PREFIX + name for name in columns)],
         known_hparams=known_hparams(),
         main_hparams=main_hparams or _MAIN_HPARAMS,
     )

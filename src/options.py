@@ -68,7 +68,17 @@ def tunable(
     search: Sequence[Any] | None = None,
     **checks: Any,
 ) -> Any:
-    """An ``option`` that a hyperparameter search may vary between ``low`` and ``high`` or over the list ``search``."""
+    """An ``option`` that a hyperparameter search may vary between ``low`` and ``high`` or over the list ``search``.
+
+    Args:
+        default, help: as of ``option``.
+        low, high, log: the range, both ends included, and whether to search it on a logarithmic scale.
+        search: the list; it need not hold the default.
+        **checks: as of ``option``, and what a search has to know: ``multiple_of`` and ``at_most`` (the name of an
+            option whose value must divide this one, or bounds it: ``window`` for the look-back), ``tasks`` and
+            ``needs`` (where the option has an effect: names of tasks; ``returns``, ``target_history`` or
+            ``several_channels``), ``automatic`` (what the default "auto" means: called with the ``DataSpec``).
+    """
     search_range = SearchRange(low, high, log, None if search is None else tuple(search))
     return option(default, help=help, search_range=search_range, **checks)
 
@@ -84,14 +94,21 @@ class Options:
     def __post_init__(self) -> None:
         types_by_name = field_types(type(self))
         for field in dataclasses.fields(self):
-            value = _coerce(field.name, getattr(self, field.name), types_by_name[field.name])
+            value = _checked(field, getattr(self, field.name), types_by_name[field.name])
             object.__setattr__(self, field.name, value)
-            if value is not None:
-                _check_bounds(field, value)
         self.check()
 
     def check(self) -> None:
         """Override to check what concerns several fields at once; raise ``OptionError``."""
+
+    @classmethod
+    def checked_value(cls, name: str, value: Any) -> Any:
+        """A value of one option as an instance would hold it; ``check``, which concerns several, is not asked.
+
+        Raises:
+            OptionError: if it is not allowed.
+        """
+        return _checked(cls.__dataclass_fields__[name], value, field_types(cls)[name])
 
     @classmethod
     def names(cls) -> list[str]:
@@ -174,6 +191,13 @@ def parse_value(name: str, text: str, annotation: Any) -> Any:
             word = "a whole number" if kind is int else "a number"
             raise OptionError(f"{name} must be {word}, but got '{text}'") from None
     return text
+
+
+def _checked(field: dataclasses.Field[Any], value: Any, annotation: Any) -> Any:
+    value = _coerce(field.name, value, annotation)
+    if value is not None:
+        _check_bounds(field, value)
+    return value
 
 
 def _coerce(name: str, value: Any, annotation: Any) -> Any:

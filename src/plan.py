@@ -36,6 +36,8 @@ class RunPlan:
         tensorboard: whether to write events.
         plugins: files of models to import first.
         logging: what to log and to watch.
+        label: what the run is called where it is compared with others; its model by default.
+        search_epochs: what a search trained before it came to these options, in epochs.
     """
 
     model: str
@@ -46,6 +48,8 @@ class RunPlan:
     tensorboard: bool = False
     plugins: tuple[str, ...] = ()
     logging: LoggingOptions = field(default_factory=LoggingOptions)
+    label: str = ""
+    search_epochs: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``plan.json`` and ``config.json``."""
@@ -58,6 +62,8 @@ class RunPlan:
             "tensorboard": self.tensorboard,
             "plugins": list(self.plugins),
             "logging": self.logging.to_dict(),
+            **({"label": self.label} if self.label else {}),
+            **({"search_epochs": self.search_epochs} if self.search_epochs else {}),
         }
 
     @classmethod
@@ -81,6 +87,8 @@ class RunPlan:
             bool(values.get("tensorboard", False)),
             tuple(map(str, values.get("plugins") or ())),
             LoggingOptions.from_dict(values.get("logging") or {}),
+            str(values.get("label", "")),
+            int(values.get("search_epochs", 0)),
         )
 
 

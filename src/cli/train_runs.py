@@ -258,8 +258,9 @@ def termination_interrupts() -> Iterator[None]:
 
 
 def display_name(plan: RunPlan) -> str:
-    """The model, with its seed where there are several."""
-    return f"{plan.model} seed {plan.training.seed}" if "/" in plan.folder else plan.model
+    """The model or the run's label, with its seed where there are several."""
+    name = plan.label or plan.model
+    return f"{name} seed {plan.training.seed}" if plan.folder.endswith(f"/seed_{plan.training.seed}") else name
 
 
 def parse_jobs(jobs: str) -> int | None:

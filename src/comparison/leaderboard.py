@@ -47,14 +47,15 @@ def ranking(task: str, targets: int) -> Ranking:
 
 
 def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A table with a row per model, best first; runs of several seeds are averaged.
+    """A table with a row per model (or label, where runs have one), best first; runs of several seeds are averaged.
 
     Args:
         results: the ``results.json`` of every completed run.
 
     Returns:
         columns ``rank``, ``model``, ``seeds``, the test metrics, ``<metric>_std`` (spread over seeds, where there are
-        several), ``best_validation_loss``, ``parameters``, ``seconds`` (training time, mean). ``attrs`` has
+        several), ``best_validation_loss``, ``parameters``, ``seconds`` (training time, mean). Where
+        there was a search, ``search_epochs`` (what it trained to find these options) follows ``seeds``. ``attrs`` has
         ``ranked_by``, the metric that decides, and ``task``.
 
     Raises:
@@ -69,9 +70,10 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     order = ranking(first["task"], len(first["targets"]))
     models: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
-        models.setdefault(result["model"], []).append(result)
+        models.setdefault(result.get("label") or result["model"], []).append(result)
+    searched = any(result.get("search_epochs") for result in results)
     several = any(len(runs) > 1 for runs in models.values())
-    rows = [_row(name, runs, order, several) for name, runs in models.items()]
+    rows = [_row(name, runs, order, several, searched) for name, runs in models.items()]
     table = pd.DataFrame(rows).sort_values(order.metric, ascending=order.lower_is_better, kind="stable")
     table.insert(0, "rank", range(1, len(table) + 1))
     table = table.reset_index(drop=True)
@@ -79,8 +81,10 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def _row(name: str, runs: Sequence[Mapping[str, Any]], order: Ranking, several: bool) -> dict[str, Any]:
+def _row(name: str, runs: Sequence[Mapping[str, Any]], order: Ranking, several: bool, searched: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"model": name, "seeds": len(runs)}
+    if searched:
+        row["search_epochs"] = int(runs[0].get("search_epochs", 0))
     for metric in order.columns:
         values = np.array([run["test"].get(metric) for run in runs], dtype=float)
         row[metric] = values.mean()
@@ -145,7 +149,7 @@ def _cell(name: str, value: float) -> str:
         return f"{100 * value:.2f} %"
     if name in _SMALL_PERCENT:
         return f"{100 * value:.4f} %"
-    if name == "parameters":
+    if name in ("parameters", "search_epochs"):
         return f"{int(value):,}"
     return f"{value:.1f}" if name == "seconds" else f"{value:#.4g}"
 

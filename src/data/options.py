@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..options import Options, option
+from ..options import Options, option, tunable
 
 TASKS = ("forecast", "direction")
 TRANSFORMS = ("return", "log-return", "level")
@@ -72,7 +72,9 @@ class DataOptions(ReadingOptions):
     cache: str | None = option(
         None, help="folder where large inputs are kept for the next time", default_text="the user's cache folder"
     )
-    window: int = option(96, minimum=1, help="look-back window: how many past rows a forecast reads")
+    window: int = tunable(
+        96, low=24, high=336, log=True, minimum=1, help="look-back window: how many past rows a forecast reads"
+    )
     horizon: int = option(1, minimum=1, help="how many rows ahead to forecast")
     target: str | None = option(
         None,

@@ -136,7 +136,7 @@ class DirectionScores:
 
     def results(self) -> dict[str, float | None]:
         """``accuracy``, ``balanced_accuracy``, ``majority_share``, ``f1`` and ``mcc`` (Matthews correlation), as the
-        functions here define them; ``log_loss`` in nats; ``skill_vs_naive`` = 1 - Brier score / Brier score of the
+        functions here define them; ``log_loss`` in nats; ``brier``, the Brier score; ``skill_vs_naive`` = 1 - that / Brier score of the
         training share of ups; where there are returns, those of ``TradingSums``."""
         count = int(self.confusion.sum())
         if count == 0:
@@ -148,6 +148,7 @@ class DirectionScores:
             "f1": f1(self.confusion),
             "mcc": matthews_correlation(self.confusion),
             "log_loss": self.log_loss / count,
+            "brier": self.brier / count,
             "skill_vs_naive": skill(self.brier, self.naive_brier),
             **(self.trading.results() if self.trading is not None else {}),
         }

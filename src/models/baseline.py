@@ -199,7 +199,9 @@ class Ridge(FittedBaseline):
     class Config(BaseModel.Config):
         """Options of the ridge baseline."""
 
-        lags: int = tunable(96, low=8, high=512, log=True, minimum=1, help="newest steps of the window that are read")
+        lags: int = tunable(
+            96, low=8, high=512, log=True, minimum=1, at_most="window", help="newest steps of the window that are read"
+        )
 
     config: Config
     weight: Tensor
@@ -287,7 +289,9 @@ class Boosting(FittedBaseline):
     class Config(BaseModel.Config):
         """Options of the boosting baseline."""
 
-        lags: int = tunable(24, low=4, high=96, log=True, minimum=1, help="newest steps of the window that are read")
+        lags: int = tunable(
+            24, low=4, high=96, log=True, minimum=1, at_most="window", help="newest steps of the window that are read"
+        )
         trees: int = tunable(100, low=20, high=500, log=True, minimum=1, help="trees at most")
         max_depth: int = tunable(5, low=2, high=8, minimum=1, maximum=8, help="depth of each tree")
         learning_rate: float = tunable(0.05, low=0.01, high=0.3, log=True, above=0.0, help="weight of each tree")

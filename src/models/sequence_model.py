@@ -19,6 +19,11 @@ from ..options import tunable
 from .base_model import BaseModel
 
 
+def automatic_normalisation(spec: DataSpec) -> str:
+    """What ``normalisation=auto`` means for some data."""
+    return "revin" if spec.transform == "level" and spec.target_channels is not None else "none"
+
+
 @dataclass(frozen=True)
 class WindowConfig(BaseModel.Config):
     """Options of every model that normalises its windows and chooses its loss.
@@ -30,18 +35,33 @@ class WindowConfig(BaseModel.Config):
         "auto",
         search=("revin", "last", "none"),
         choices=("auto", "revin", "last", "none"),
+        needs="target_history",
+        automatic=automatic_normalisation,
         help="of each window: auto = revin for levels, none otherwise",
     )
     loss: str = tunable(
-        "mse", search=("mse", "mae", "huber"), choices=("mse", "mae", "huber"), help="what training minimises"
+        "mse",
+        search=("mse", "mae", "huber"),
+        choices=("mse", "mae", "huber"),
+        tasks=("forecast",),
+        help="what training minimises",
     )
     weight_alpha: float = tunable(
-        1.0, low=0.1, high=10.0, log=True, minimum=0.0, help="task direction: weight of the cross-entropy in the loss"
+        1.0,
+        low=0.1,
+        high=10.0,
+        log=True,
+        minimum=0.0,
+        tasks=("direction",),
+        needs="returns",
+        help="task direction: weight of the cross-entropy in the loss",
     )
     weight_beta: float = tunable(
         0.0,
         search=(0.0, 1.0, 10.0, 100.0),
         minimum=0.0,
+        tasks=("direction",),
+        needs="returns",
         help="task direction: weight of the simulated return after costs, which is taken off the loss",
     )
 
@@ -67,9 +87,10 @@ class SequenceModel(BaseModel):
             "mixed",
             search=("mixed", "independent"),
             choices=("mixed", "independent"),
+            needs="several_channels",
             help="read all channels together, or forecast each target channel from its own history",
         )
-        patch: int = tunable(1, search=(1, 4, 8, 16, 24), minimum=1, help="time steps per token")
+        patch: int = tunable(1, search=(1, 4, 8, 16, 24), minimum=1, at_most="window", help="time steps per token")
 
     config: Config
     encoded_size: int
@@ -165,7 +186,7 @@ def window_normalisation(spec: DataSpec, kind: str, only_targets: bool) -> Windo
         OptionError: if windows cannot be normalised because the forecast could not be put back.
     """
     if kind == "auto":
-        kind = "revin" if spec.transform == "level" and spec.target_channels is not None else "none"
+        kind = automatic_normalisation(spec)
     if kind != "none" and spec.target_channels is None:
         raise OptionError(f"normalisation={kind} needs the targets' own history among the inputs; use none")
     channels = tuple(range(len(spec.target_channels or ()))) if only_targets else spec.target_channels

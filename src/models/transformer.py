@@ -91,6 +91,9 @@ class TransformerModel(SequenceModel):
     class Config(SequenceModel.Config):
         """Options of the transformers."""
 
+        hidden_size: int = tunable(
+            64, low=16, high=512, log=True, minimum=1, multiple_of="num_heads", help="width of the tokens"
+        )
         num_heads: int = tunable(4, search=(1, 2, 4, 8), minimum=1, help="attention heads; must divide hidden_size")
         feed_forward: int = tunable(
             128, low=32, high=1024, log=True, minimum=1, help="width of the hidden layer between attentions"
@@ -165,15 +168,18 @@ class PatchTransformer(TransformerModel):
     class Config(TransformerModel.Config):
         """PatchTST's own defaults: channels independent, patches of 16 steps that overlap by half."""
 
-        hidden_size: int = tunable(16, low=8, high=256, log=True, minimum=1, help="width of the tokens")
+        hidden_size: int = tunable(
+            16, low=8, high=256, log=True, minimum=1, multiple_of="num_heads", help="width of the tokens"
+        )
         num_layers: int = tunable(3, low=1, high=6, minimum=1, help="number of layers")
         channels: str = tunable(
             "independent",
             search=("mixed", "independent"),
             choices=("mixed", "independent"),
+            needs="several_channels",
             help="read all channels together, or forecast each target channel from its own history",
         )
-        patch: int = tunable(16, search=(8, 16, 24, 32), minimum=1, help="time steps per token")
+        patch: int = tunable(16, search=(8, 16, 24, 32), minimum=1, at_most="window", help="time steps per token")
 
     layer_class = PatchLayer
 

@@ -10,6 +10,7 @@ Rules that hold for all of them:
 - ``Weights/*`` and ``Gradients/*`` are written at epochs 0, 10, 20 and so on.
 - ``Best_Val_Loss`` is written only at epochs that improve on all before.
 - Values that are not finite are written as they are.
+- ``study/*`` counts the trials of a search that have ended, in the order in which they ended: the first stands at 1.
 
 ``python -m src.tracking.tags > docs/metrics.md`` writes the page of metrics.
 """
@@ -30,10 +31,12 @@ from .tag_tables import (
     logger,
     monitors,
     progress,
+    studies,
     system,
     trials,
 )
 from .tag_tables.epochs import (
+    BEST_OBJECTIVE,
     BEST_VALIDATION_LOSS,
     BEST_VALUE,
     CUSTOM,
@@ -63,6 +66,7 @@ from .tag_tables.epochs import (
 from .tag_tables.spec import CATEGORIES, MarginChart, MetricSpec
 
 __all__ = [
+    "BEST_OBJECTIVE",
     "BEST_VALIDATION_LOSS",
     "BEST_VALUE",
     "CUSTOM",
@@ -96,7 +100,7 @@ __all__ = [
 ]
 
 _TABLES = (
-    epochs, logger, progress, decisions, monitors, system, calibration, findings, trials, jepa, diffusion,
+    epochs, logger, progress, decisions, monitors, system, calibration, findings, studies, trials, jepa, diffusion,
 )  # fmt: skip
 
 SPECS: tuple[MetricSpec, ...] = tuple(

@@ -28,6 +28,20 @@ class TrialLogger(TrainingLogger):
     ) -> None:
         """Log number, phase and hyperparameters at step 0, and enter the trial in the HPARAMS tab.
 
+        Arguments and errors are those of ``log_trial``.
+        """
+        self.log_trial(number, phase, hyperparameters, metadata)
+        self.log_hparams(dict(hyperparameters))
+
+    def log_trial(
+        self,
+        number: int,
+        phase: str,
+        hyperparameters: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log number, phase and hyperparameters at step 0.
+
         Args:
             number: of the trial, from 0.
             phase: ``random``, ``bayesian`` or ``fine_tune``.
@@ -49,7 +63,6 @@ class TrialLogger(TrainingLogger):
         rows = {"trial": number, "phase": phase, **(metadata or {}), **hyperparameters}
         table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
         self.log_text(names.METADATA, f"| | |\n|:--|:--|\n{table}", 0)
-        self.log_hparams(dict(hyperparameters))
 
     def trial_batch(self, epoch: int, batch: int, step: int | None = None) -> None:
         """Log where the trial is; both count from 0."""

@@ -54,8 +54,12 @@ class SearchRequest:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchRequest:
         """Read back what ``to_dict`` wrote."""
-        options = {name: kind.from_dict(values[name]) for name, kind in _OPTIONS.items()}
-        others = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name not in options}
+        options: dict[str, Any] = {name: kind.from_dict(values[name]) for name, kind in _OPTIONS.items()}
+        others: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+            if name not in options
+        }
         return cls(**options, **others)
 
 

@@ -55,10 +55,13 @@ class PhaseSampler(optuna.samplers.BaseSampler):
         space: what is searched.
         config: trials and epochs of the phases, and who proposes in each.
         seed: of the search, not negative.
+        hold_shapes: whether fine-tuning leaves whole numbers as they are, so that trained weights fit.
     """
 
-    def __init__(self, space: SearchSpace, config: HyperparameterConfig, seed: int) -> None:
-        self.space, self.config, self.seed = space, config, seed
+    def __init__(
+        self, space: SearchSpace, config: HyperparameterConfig, seed: int, *, hold_shapes: bool = False
+    ) -> None:
+        self.space, self.config, self.seed, self.hold_shapes = space, config, seed, hold_shapes
         self._sequence: tuple[Values, ...] = ()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -130,7 +133,7 @@ class PhaseSampler(optuna.samplers.BaseSampler):
                 running = [_configuration(other, self.space) for other in before if other.state == TrialState.RUNNING]
                 return self._learned(trial, seen, [values for values in running if values])
         if phase == "fine_tune" and (losses := _losses(before, self.space, sign)):
-            near = Neighbourhood(self.space, _best(losses))
+            near = Neighbourhood(self.space, _best(losses), hold_shapes=self.hold_shapes)
             if self.config.fine_tune_sampler == "cmaes":
                 ended = _losses(tuned, self.space, sign, (TrialState.COMPLETE, TrialState.PRUNED))
                 return near.evolution(ended, self._seed(trial))
@@ -192,7 +195,7 @@ class PhaseSampler(optuna.samplers.BaseSampler):
             sampler = optuna.samplers.GPSampler(n_startup_trials=1, seed=seed)
         else:
             sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=1, seed=seed)
-        with _silence():
+        with silence():
             memory = optuna.create_study(sampler=sampler, direction="minimize")
         for values, loss in seen:
             memory.add_trial(optuna.trial.create_trial(value=loss, params=values, distributions=space))
@@ -200,7 +203,7 @@ class PhaseSampler(optuna.samplers.BaseSampler):
             state = TrialState.RUNNING
             memory.add_trial(optuna.trial.create_trial(state=state, params=values, distributions=space))
         while True:
-            with _silence():
+            with silence():
                 values = dict(memory.ask(space).params)
             yield values
 
@@ -216,11 +219,19 @@ class Neighbourhood:
 
     On a logarithmic range over four decades that is a factor of 2.5 to either side: room for a better value, and too
     narrow to leave the basin that the best trial stands in. Where the range ends before, so does the neighbourhood.
+
+    Args:
+        space: what is searched.
+        centre: the configuration.
+        hold_shapes: leave whole numbers (widths, layers, look-back windows) as they are, if others can be varied.
     """
 
-    def __init__(self, space: SearchSpace, centre: Values) -> None:
+    def __init__(self, space: SearchSpace, centre: Values, *, hold_shapes: bool = False) -> None:
         self.centre = centre
         self.numbers = [dimension for dimension in space.dimensions if dimension.kind != "choice"]
+        continuous = [dimension for dimension in self.numbers if dimension.kind == "float"]
+        if hold_shapes and continuous:
+            self.numbers = continuous
         position = self._position(centre)
         self.low, self.high = np.maximum(position - NARROWED, 0.0), np.minimum(position + NARROWED, 1.0)
 
@@ -354,7 +365,7 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keeps from the user that a study in memory was made, and what the Gaussian process has to say of its package."""
     with _silencing:
         verbosity = optuna.logging.get_verbosity()

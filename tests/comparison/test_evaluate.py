@@ -156,7 +156,7 @@ def test_baselines_and_networks_are_scored_alike(name, make_data, make_model):
         model.fit_directly(data, 0)
     results, _ = evaluate(model, data, "test")
     assert set(results) == {
-        *("accuracy", "balanced_accuracy", "majority_share", "f1", "mcc", "log_loss", "skill_vs_naive"),
+        *("accuracy", "balanced_accuracy", "majority_share", "f1", "mcc", "log_loss", "brier", "skill_vs_naive"),
         *("simulated_return", "buy_and_hold_return", "calls", "call_returns"),
     }
     if name == "baseline:naive":  # the same answer to everything

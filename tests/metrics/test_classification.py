@@ -45,6 +45,7 @@ def test_direction_scores(shape, rises, says):
         "majority_share": max(truth.mean(), 1 - truth.mean()),
         "f1": metrics.f1_score(truth, called, zero_division=0.0),
         "mcc": metrics.matthews_corrcoef(truth, called),
+        "brier": metrics.brier_score_loss(truth, said),
         "log_loss": metrics.log_loss(truth, np.clip(said, 1e-7, 1 - 1e-7), labels=[0, 1]),
         "skill_vs_naive": 1 - ((said - truth) ** 2).mean() / ((naive - truth) ** 2).mean(),
         "simulated_return": (size * returns.ravel() - np.abs(size) * 0.0005).mean(),

@@ -129,9 +129,10 @@ def search(
     objective: Callable[[Values], float] = loss,
     seed: int = 0,
     direction: str = "minimize",
+    hold_shapes: bool = False,
 ) -> list[FrozenTrial]:
     """All trials of a search."""
-    study = study_of(PhaseSampler(space, config, seed), direction)
+    study = study_of(PhaseSampler(space, config, seed, hold_shapes=hold_shapes), direction)
     for _ in range(config.total):
         trial, values = proposed(study)
         study.tell(trial, objective(values))
@@ -402,6 +403,23 @@ def test_fine_tuning_stays_near_the_best_trial_and_improves_on_it(tuning: str, d
         gains.append(loss(best) - lowest(in_phase(trials, "fine_tune")))
     assert min(gains) > 0
     assert statistics.mean(gains) > 0.03
+
+
+@pytest.mark.parametrize("tuning", ["local", "cmaes"])
+def test_fine_tuning_leaves_whole_numbers_where_trained_weights_are_to_fit(tuning: str) -> None:
+    config = HyperparameterConfig(10, 0, 20, fine_tune_sampler=tuning)
+    trials = search(SPACE, config, hold_shapes=True)
+    best = min(in_phase(trials, "random"), key=lambda trial: loss(trial.params)).params
+    tuned = [trial.params for trial in in_phase(trials, "fine_tune")]
+    assert {values["layers"] for values in tuned} == {best["layers"]}
+    assert different(tuned) == 20
+
+
+def test_a_space_of_whole_numbers_is_fine_tuned_all_the_same() -> None:
+    space = Space((Dimension("a", "int", 5, 1, 400), Dimension("b", "int", 5, 1, 400)))
+    config = HyperparameterConfig(4, 0, 6)
+    trials = search(space, config, lambda values: (values["a"] - 200) ** 2 + (values["b"] - 100) ** 2, hold_shapes=True)
+    assert different([trial.params for trial in trials]) == 10
 
 
 def test_fine_tuning_starts_at_random_while_no_trial_is_completed() -> None:

@@ -22,6 +22,7 @@ TEST_MAJORITY_SHARE = "test/majority_share"
 TEST_F1 = "test/f1"
 TEST_MCC = "test/mcc"
 TEST_LOG_LOSS = "test/log_loss"
+TEST_BRIER = "test/brier"
 TEST_SIMULATED_RETURN = "test/simulated_return"
 TEST_BUY_AND_HOLD = "test/buy_and_hold_return"
 TEST_CALLS = "test/calls"
@@ -114,6 +115,7 @@ SPECS: tuple[MetricSpec, ...] = (
           "test part."),
     _test(TEST_F1, "", "higher", "Harmonic mean of precision and recall of up on the test part."),
     _test(TEST_MCC, "", "higher", "Matthews correlation of answers and truth on the test part; 0 by chance."),
+    _test(TEST_BRIER, "", "lower", "Mean squared error of the probabilities on the test part (Brier score)."),
     _test(TEST_LOG_LOSS, "nats", "lower", "Mean cross-entropy of the probabilities on the test part."),
     _test(TEST_SIMULATED_RETURN, "fraction per forecast", "higher", "Position 2p - 1 times the realised return after "
           "costs, mean over all test forecasts."),

@@ -15,6 +15,7 @@ WEIGHTS = "Weights/{layer}"
 GRADIENTS = "Gradients/{layer}"
 CUSTOM = "Custom/{name}"
 BEST_VALUE = "best/val_loss"
+BEST_OBJECTIVE = "best/objective"
 TEST_MSE_SCALED = "test/mse_scaled"
 TEST_MAE_SCALED = "test/mae_scaled"
 TEST_MAE = "test/mae"
@@ -64,6 +65,12 @@ SPECS: tuple[MetricSpec, ...] = (
     MetricSpec(
         BEST_VALUE, "loss", "lower", "epoch", "cheap", "01 Training",
         "The best validation value of the whole run, for the HPARAMS tab, which shows the last point of a tag.",
+        chart=None,
+    ),
+    MetricSpec(
+        BEST_OBJECTIVE, "", "none", "epoch", "cheap", "01 Training",
+        "What runs and trials can be compared by, whatever their loss: at the best epoch, squared error of scaled "
+        "values on the validation part (Brier score for directions), or what a search goes by.",
         chart=None,
     ),
     MetricSpec(

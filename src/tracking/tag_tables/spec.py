@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["lower", "higher", "none"]
-Axis = Literal["epoch", "step"]
+Axis = Literal["epoch", "step", "trial"]
 Cost = Literal["cheap", "moderate", "expensive"]
 Kind = Literal["scalar", "histogram", "image", "text", "pr_curve"]
 
@@ -35,10 +35,11 @@ CATEGORIES = (
     "Uncertainty and calibration",
     "Decisions",
     "Findings",
-    # ... batch by batch, and the trials of a search ...
+    # ... batch by batch, and a search with its trials ...
     "Training batches",
     "Evaluation batches",
     "Progress",
+    "Search",
     "Trial",
     "Hyperparameters",
     # ... the nine of the H-JEPA guide, and what is a model's own.

@@ -1,0 +1,51 @@
+"""What a search goes by: one validation value, the same for every configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from ..errors import OptionError
+from .config import OBJECTIVES
+
+LOSS_OPTIONS = ("loss", "weight_alpha", "weight_beta")
+"""Options that change what the loss is: a search by the loss cannot vary them."""
+
+
+def resolve_objective(name: str, task: str) -> str:
+    """The objective's name, with ``auto`` resolved: scaled squared error, or the Brier score for directions.
+
+    Raises:
+        OptionError: if the task has no such value.
+    """
+    if name == "auto":
+        return "brier" if task == "direction" else "mse"
+    own = {"direction": ("brier", "accuracy", "loss")}.get(task, ("mse", "loss"))
+    if name not in own:
+        raise OptionError(
+            f"--objective must be auto or one of {', '.join(own)} for the task {task}, but got '{name}'; "
+            "auto is right unless you know better"
+        )
+    return name
+
+
+def direction_of(objective: str) -> Literal["minimize", "maximize"]:
+    """``minimize`` or ``maximize``."""
+    return "maximize" if OBJECTIVES[objective] == "maximize" else "minimize"
+
+
+def objective_value(objective: str, validation: Mapping[str, float]) -> float:
+    """The objective among the validation values of an epoch.
+
+    Where the loss is the squared error, it has no second entry under that name; models with a loss of their own and
+    no such value go by their loss.
+    """
+    return float(validation.get(objective, validation["loss"]))
+
+
+def is_better(value: float, best: float, objective: str) -> bool:
+    """Whether a value beats the best one so far; any number beats one that is none."""
+    if math.isnan(best):
+        return not math.isnan(value)
+    return value > best if direction_of(objective) == "maximize" else value < best

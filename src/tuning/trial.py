@@ -1,0 +1,364 @@
+"""One trial of a search, from the claim in the storage to its record: a full run in a folder of its own."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from ..comparison.leaderboard import NAIVE
+from ..data.series import SeriesData
+from ..errors import TrainingError, UserError
+from ..experiment import cached_data, on_gpu, open_run, start_session, write_config
+from ..models import create_model
+from ..plan import RunPlan
+from ..tracking import tags
+from ..tracking.event_writer import EventWriter, SilentWriter
+from ..tracking.findings import Finding
+from ..tracking.options import Delivery
+from ..tracking.run_folder import CHECKPOINT_FOLDER, RESULTS_FILE, write_json
+from ..tracking.trial_logger import TrialLogger
+from ..training.checkpoint import read_checkpoint
+from ..training.device import seed_everything
+from ..training.fitting import check_same_data, fit, open_writer
+from ..training.loop import EpochReport, Observer, StepReport, TrainingResult, TrainingState
+from ..training.loop import evaluate as mean_losses
+from ..training.monitoring import FindingHandling
+from ..training.observers import ProgressReporter
+from ..training.run_log import RunLog
+from . import slots
+from .liveness import Heartbeat
+from .objective import objective_value
+from .reports import TrialEpoch, TrialRecord, TrialStarted
+from .seed_names import SEED_NAMES, seed_name
+from .studies import ModelSearch, is_hopeless, opened_study, shared_storage
+
+Report = Callable[[Any], None]
+_checked: set[tuple[str, str]] = set()  # studies whose data this process has compared with its own
+
+
+def run_next_trial(payload: Mapping[str, Any], report: Report) -> dict[str, Any] | None:
+    """Claim the next trial of a study and carry it out; what ``fanout.run_all`` calls, here or in a worker.
+
+    Args:
+        payload: ``storage`` and ``study`` (where to claim), ``root`` (the search's folder on this machine),
+            ``delivery`` (``Delivery.to_dict``), ``deadline`` (seconds since 1970 after which nothing is begun, or
+            None), ``place`` (decides the GPU where there are several) and, if it is known already, ``scaler``
+            (``Scaler.to_dict``).
+        report: receives a ``TrialStarted``, a ``TrialEpoch`` after every epoch and the ``TrialRecord``.
+
+    Returns:
+        the record, or None if no trial waits (any more).
+    """
+    if payload.get("deadline") is not None and time.time() > payload["deadline"]:
+        return None
+    study, search = opened_study(payload["storage"], payload["study"])
+    trial = None if is_hopeless(study) else slots.claim(study)
+    if trial is None:
+        return None
+    with Heartbeat(shared_storage(payload["storage"]), trial._trial_id):
+        record = Trial(study, search, trial, payload, report).carry_out()
+    return record.to_dict()
+
+
+class Trial:
+    """A claimed trial and everything it needs."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        search: ModelSearch,
+        trial: optuna.Trial,
+        payload: Mapping[str, Any],
+        report: Report,
+    ) -> None:
+        self.study, self.search, self.trial, self.report = study, search, trial, report
+        self.payload, self.root = payload, Path(payload["root"])
+        self.phase = str(trial.user_attrs[slots.PHASE])
+        started = datetime.now().strftime("%Y%m%d_%H%M%S")
+        self.folder = f"{search.plan.folder}/trial_{trial.number}_{started}"
+        self.plan = search.plan
+        self.observer: TrialObserver | None = None
+        self.started_from: str | None = None
+        self.parameters = 0
+        self.hyperparameters: dict[str, Any] = {}
+
+    def carry_out(self) -> TrialRecord:
+        """Train, and tell the storage and the run's files how it went, whatever happens.
+
+        Raises:
+            KeyboardInterrupt: passed on, once that is told.
+        """
+        try:
+            status, error = self._run(), None
+        except KeyboardInterrupt:
+            self._end("interrupted", "interrupted")
+            raise
+        except Exception as failure:
+            known = isinstance(failure, UserError | TrainingError)
+            status, error = "failed", str(failure) if known else f"{type(failure).__name__}: {failure}"
+        return self._end(status, error)
+
+    def _end(self, status: str, error: str | None) -> TrialRecord:
+        record = self._record(status, error)
+        self._write_results(record)
+        slots.finish(self.study, self.trial, record)
+        self.report(record)
+        return record
+
+    def _run(self) -> str:
+        plan = self.plan = self._plan()
+        self.report(
+            TrialStarted(
+                plan.model, self.trial.number, self.phase, plan.training.epochs, plan.folder, self.hyperparameters
+            )
+        )
+        with open_run(plan, self.root) as log:
+            data = self._data(plan)
+            seed_everything(plan.training.seed)
+            model = create_model(plan.model, data.spec, plan.options)
+            self.parameters = model.parameter_count
+            self._warm_start(model)
+            writer = open_writer(self.root / plan.folder if plan.tensorboard else None)
+            log.line(f"started: {plan.model}, trial {self.trial.number}, {self.phase} phase")
+            try:
+                seen = self.observer = TrialObserver(self, writer, plan.logging.log_batches, self._naive(data, plan))
+                result = self._fit(plan, data, model, writer, log, seen)
+                best = {tags.BEST_OBJECTIVE: seen.value, tags.BEST_VALUE: result.best}
+                writer.add_values(best, max(0, result.best_epoch))
+                writer.end_session("success")
+            except Exception:
+                writer.end_session("failure")
+                raise
+            finally:
+                writer.close()
+            log.line(f"{'pruned' if seen.pruned else 'completed'}: {result.reason}")
+        if not math.isfinite(seen.value):
+            raise TrainingError(f"the {self.search.objective} of the best epoch is {seen.value}")
+        return "pruned" if seen.pruned else "completed"
+
+    def _plan(self) -> RunPlan:
+        """The configuration that the sampler proposes, as a run."""
+        space = self.search.space
+        values = {dimension.name: dimension.suggest(self.trial) for dimension in space.dimensions}
+        self.hyperparameters = {name: value for part in space.split(values).values() for name, value in part.items()}
+        return self.search.configured(values, self.folder, epochs=self.search.config.epochs_of(self.phase))
+
+    def shown_hyperparameters(self) -> dict[str, Any]:
+        """What is logged as ``hyperparam/*``: what is searched, and what a trial always has, under S0's names."""
+        plan = self.plan
+        values = {**plan.options, **plan.training.to_dict(), **plan.data.to_dict()}
+        values = {name: value for name, value in values.items() if name in SEED_NAMES} | self.hyperparameters
+        return {seed_name(name): value for name, value in values.items()}
+
+    def _data(self, plan: RunPlan) -> SeriesData:
+        """The data in this trial's windows; refused if this machine has others than the search began with."""
+        scaler, study = self.payload.get("scaler"), (self.payload["storage"], self.payload["study"])
+        if study not in _checked:
+            check_same_data(self.search.fingerprint, cached_data(self.search.plan.data, scaler).fingerprint())
+            _checked.add(study)
+        return cached_data(plan.data, scaler)
+
+    def _warm_start(self, model: Any) -> None:
+        """Take over the weights of the best trial whose shapes fit, if fine-tuning goes on from there."""
+        if self.phase != "fine_tune" or not (self.search.config.warm_start and model.uses_gradients):
+            return
+        best = slots.best_trial(self.study)
+        if best is None:
+            return
+        folder = best.user_attrs[slots.RECORD]["folder"]
+        file = self.root / folder / CHECKPOINT_FOLDER / "best.pt"
+        if not file.is_file():  # it ran on another machine
+            return
+        there, here = read_checkpoint(file)["model"], model.state_dict()
+        fitting = {name: there[name] for name, own in here.items() if name in there and there[name].shape == own.shape}
+        if fitting:
+            model.load_state_dict(here | fitting)
+            self.started_from = folder
+
+    def _fit(
+        self,
+        plan: RunPlan,
+        data: SeriesData,
+        model: Any,
+        writer: EventWriter | SilentWriter,
+        log: RunLog,
+        seen: TrialObserver,
+    ) -> TrainingResult:
+        write_config(self.root / plan.folder, plan, data, self.parameters)
+        # The table cuts its first column short, and sorts it as text.
+        name = f"{self.trial.number:0{len(str(self.search.config.total))}} {plan.model} {self.phase}"
+        start_session(writer, plan, data, name, self.search.shown)
+        observers: list[Observer] = [ProgressReporter(log.epoch), seen]
+        if plan.tensorboard and data.spec.task == "direction":
+            from ..comparison.decision_figures import DecisionFigures
+
+            observers.insert(0, DecisionFigures(data, writer))
+        return fit(
+            model,
+            data,
+            on_gpu(plan.training, self.payload.get("place", 0)),
+            run_dir=self.root / plan.folder,
+            observers=observers,
+            writer=writer,
+            logging=plan.logging,
+            findings=FindingHandling(
+                lambda finding: _keep(finding, log),
+                Delivery.from_dict(self.payload.get("delivery") or {}),
+                f"{self.search.search}/{plan.folder}",
+            ),
+        )
+
+    def _naive(self, data: SeriesData, plan: RunPlan) -> float | None:
+        """What the naive forecast reaches on the validation part, where values are relative to it."""
+        if not self.search.is_relative:
+            return None
+        model = create_model(NAIVE, data.spec, {})
+
+        losses = mean_losses(model, data.validation, plan.training, torch.device("cpu"))
+        return objective_value(self.search.objective, losses)
+
+    def _record(self, status: str, error: str | None) -> TrialRecord:
+        seen = self.observer
+        return TrialRecord(
+            model=self.search.model,
+            number=self.trial.number,
+            slot=int(self.trial.user_attrs[slots.SLOT]),
+            phase=self.phase,
+            status=status,
+            value=seen.value if seen is not None and math.isfinite(seen.value) else None,
+            folder=self.folder,
+            host=socket.gethostname(),
+            planned_epochs=self.search.config.epochs_of(self.phase),
+            epochs=0 if seen is None else seen.epochs,
+            best_epoch=-1 if seen is None else seen.best_epoch,
+            steps=0 if seen is None else seen.steps,
+            seconds=0.0 if seen is None else seen.seconds,
+            parameters=self.parameters,
+            hyperparameters=self.hyperparameters,
+            started_from=self.started_from,
+            values={} if seen is None else seen.values,
+            error=error,
+        )
+
+    def _write_results(self, record: TrialRecord) -> None:
+        """``results.json`` as any run has it, but without a test part: that is not for choosing by."""
+        folder = self.root / self.folder
+        if not folder.is_dir():
+            return
+        training = {
+            "epochs": record.epochs,
+            "best_epoch": record.best_epoch,
+            "best_validation_loss": record.values.get("loss"),
+            "steps": record.steps,
+            "seconds": record.seconds,
+            "reason": self.observer.reason if self.observer is not None else "",
+        }
+        content = {
+            "model": record.model,
+            "status": record.status,
+            "seed": self.search.plan.training.seed,
+            "validation": record.values,
+            "training": training,
+            "parameters": record.parameters,
+            "error": record.error,
+            "trial": record.to_dict(),
+        }
+        try:
+            write_json(folder / RESULTS_FILE, content)
+        except OSError:
+            return  # the record in the storage is what counts
+
+
+class TrialObserver(Observer):
+    """Tells the run's events, the storage and whoever shows the search how a trial goes, and ends it if it is to be.
+
+    Args:
+        trial: whose it is.
+        writer: the run's event writer.
+        log_batches: whether every batch is logged.
+        naive: what values are divided by, if they are relative to the naive forecast.
+    """
+
+    is_logging = True
+
+    def __init__(
+        self, trial: Trial, writer: EventWriter | SilentWriter, log_batches: bool, naive: float | None = None
+    ) -> None:
+        self.trial, self.logger, self.log_batches, self.naive = trial, TrialLogger(writer=writer), log_batches, naive
+        self.is_written = isinstance(writer, EventWriter)
+        self.value, self.values = math.nan, dict[str, float]()
+        self.best_accuracy, self.last_accuracy = math.nan, math.nan
+        self.epochs, self.best_epoch, self.steps, self.seconds = 0, -1, 0, 0.0
+        self.pruned, self.reason = False, ""
+        self._state: TrainingState | None = None
+
+    def on_start(self, state: TrainingState) -> None:
+        """What is known at the start stands at step 0."""
+        self._state = state
+        trial = self.trial
+        metadata = {
+            "model": trial.search.model,
+            "objective": trial.search.objective,
+            "epochs at most": state.config.epochs,
+            "folder": trial.folder,
+            "started from": trial.started_from or "random weights",
+        }
+        self.logger.log_trial(trial.trial.number, trial.phase, trial.shown_hyperparameters(), metadata)
+        self.logger.flush()
+
+    def on_step(self, report: StepReport) -> None:
+        """Where the trial is."""
+        if self.log_batches and self.is_written:
+            self.logger.global_step = report.step
+            self.logger.trial_batch(report.epoch, report.step_in_epoch)
+            self.logger.increment_step()
+
+    def on_epoch_end(self, report: EpochReport) -> str | None:
+        """Tell the storage, which may say that this trial will not become the best."""
+        trial = self.trial
+        value = objective_value(trial.search.objective, report.validation) / (self.naive or 1.0)
+        self.last_accuracy = report.validation.get("accuracy", value)
+        if report.is_best:
+            self.value, self.values = value, dict(report.validation)
+            self.best_accuracy = self.last_accuracy
+        self.epochs, self.best_epoch, self.steps = report.epoch + 1, report.best_epoch, report.step
+        self.seconds = report.progress.seconds
+        self.logger.trial_epoch(report.epoch, report.best_epoch, self.best_accuracy, max(0, report.step - 1))
+        trial.report(
+            TrialEpoch(
+                trial.search.model,
+                trial.trial.number,
+                report.epoch,
+                report.epochs,
+                value,
+                self.value,
+                report.seconds,
+            )
+        )
+        trial.trial.report(value, report.epoch)
+        if trial.search.uses_gradients and trial.trial.should_prune():
+            self.pruned = True
+            return "pruned: it will not become the best"
+        return None
+
+    def on_end(self, reason: str) -> None:
+        """What is known in the end stands at the last step."""
+        self.reason = reason
+        if (state := self._state) is None:
+            return
+        step = self.steps = state.progress.step
+        is_whole = not self.pruned and bool(state.progress.stop_reason or state.progress.epoch >= state.config.epochs)
+        self.logger.end_trial(max(0, self.epochs - 1), self.last_accuracy, completed=is_whole, step=max(0, step - 1))
+
+
+def _keep(finding: Finding, log: RunLog) -> None:
+    """Findings of trials stay with the trial: a search tries what cannot work."""
+    log.line(finding.line())
