@@ -125,6 +125,14 @@ def test_options_survive_json_and_text(example: Example) -> None:
     assert Example.from_strings(texts) == example
 
 
+def test_one_value_is_checked_without_an_instance() -> None:
+    assert Example.checked_value("sizes", [1, 2]) == (1, 2) and Example.checked_value("period", None) is None
+    assert isinstance(Example.checked_value("rate", 1), float)
+    for name, value in (("width", 0), ("width", 1.5), ("kind", "nothing"), ("rate", 2.0)):
+        with pytest.raises(OptionError, match=name):
+            Example.checked_value(name, value)
+
+
 def test_a_field_holds_all_that_is_known_of_it() -> None:
     width, rate, step = dataclasses.fields(Example)[:3]
     assert width.metadata["help"] == "width" and width.metadata["search_range"] == SearchRange(16, 512, True, None)

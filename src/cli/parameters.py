@@ -20,8 +20,8 @@ def parameters_of(options_class: type[Options]) -> list[inspect.Parameter]:
 
 def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parameter:
     kind, _ = optional_type(annotation)
-    flag = f"--{field.name.replace('_', '-')}"
-    spelling = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    flag, *others = field.metadata.get("flags") or (f"--{field.name.replace('_', '-')}",)
+    spellings = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, *others]
     text = field.metadata["help"]
     if field.metadata["choices"]:
         text += f" ({', '.join(map(str, field.metadata['choices']))})"
@@ -34,7 +34,7 @@ def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parame
         return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=listed)
     metavar = {bool: None, int: "N", float: "X"}.get(kind, field.name.upper())
     parser = number_parser(field.name, kind) if kind in (int, float) else None
-    declaration = typer.Option(spelling, help=text, metavar=metavar, parser=parser)
+    declaration = typer.Option(*spellings, help=text, metavar=metavar, parser=parser)
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, declaration]
     )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..plan import RunPlan
     from ..tuning.studies import ModelSearch
     from ..tuning.study_log import StudyLog
+    from .tune_output import ModelOutcome
     from .tune_progress import SearchPrinter
 
 TRIAL_MODULE = f"{__package__.rpartition('.')[0]}.tuning.trial"
@@ -328,13 +329,39 @@ class Work:
         winners = [winner for winner in found if winner is not None]
         for winner in winners:
             write_best(self.root, winner)
-        show_search_results(self.root, self._outcomes(winners), hidden_place(self.place))
+        outcomes = [self._outcome(*pair) for pair in self.pairs]
+        show_search_results(self.root, outcomes, hidden_place(self.place), is_done=not self._left())
         code = 0 if len(winners) == len(self.pairs) and not self._left() else 1
         if self._is_late():
             code = 0 if winners else 1
         if request.final and winners:
             code = max(code, self._train_final(final_plans(winners, request.seeds, data)))
         return code
+
+    def _outcome(self, study: optuna.Study, search: ModelSearch) -> ModelOutcome:
+        """What the search came to for one model."""
+        from ..tuning import slots
+        from ..tuning.final import BEST_FILE
+        from .tune_output import ModelOutcome
+
+        ended, best = records(study), slots.best_trial(study)
+        counts = slots.slot_counts(study, search.config)
+        default = search.space.defaults()
+        first = [record.value for record in ended if record.slot == 0 and record.status == "completed"]
+        failed = [record for record in ended if record.status == "failed"]
+        changed = {} if best is None else {n: (default[n], v) for n, v in best.params.items() if v != default[n]}
+        return ModelOutcome(
+            search.model,
+            counts.finished,
+            search.config.total,
+            sum(record.status == "pruned" for record in ended),
+            len(failed),
+            None if best is None else (best.value, best.number, best.user_attrs[slots.PHASE]),
+            next(iter(first), None),
+            changed,
+            self.root / search.plan.folder / BEST_FILE,
+            failed[-1].error if failed else None,
+        )
 
     def _train_final(self, plans: Sequence[RunPlan]) -> int:
         from ..experiment import prepare_resume

@@ -111,6 +111,8 @@ def leaderboard_text(table: pd.DataFrame, width: int) -> str:
     for name in table.columns:
         if name in ("rank", "model", "seeds") or name.endswith("_std"):
             continue
+        if name == "best_validation_loss" and "search_epochs" in table:  # a search varies what the loss is
+            continue
         spread = table.get(f"{name}_std")
         shown[_HEADINGS.get(name, name.replace("_", " "))] = [
             _cell(name, value) + ("" if spread is None else _spread(name, spread[row]))

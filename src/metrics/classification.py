@@ -136,8 +136,8 @@ class DirectionScores:
 
     def results(self) -> dict[str, float | None]:
         """``accuracy``, ``balanced_accuracy``, ``majority_share``, ``f1`` and ``mcc`` (Matthews correlation), as the
-        functions here define them; ``log_loss`` in nats; ``brier``, the Brier score; ``skill_vs_naive`` = 1 - that / Brier score of the
-        training share of ups; where there are returns, those of ``TradingSums``."""
+        functions here define them; ``log_loss`` in nats; ``brier``, the Brier score; ``skill_vs_naive`` = 1 - that /
+        Brier score of the training share of ups; where there are returns, those of ``TradingSums``."""
         count = int(self.confusion.sum())
         if count == 0:
             return {}

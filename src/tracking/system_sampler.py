@@ -15,6 +15,9 @@ GpuReader = Callable[[], Mapping[str, float]]
 """Returns the values of a GPU by tag; whatever it does not know is left out."""
 
 
+FIRST_SECONDS = 0.1
+
+
 class SystemSampler:
     """Samples processors, memory and GPU every second while it runs.
 
@@ -68,7 +71,9 @@ class SystemSampler:
         process = psutil.Process()
         _quietly(lambda: {"": psutil.cpu_percent()})  # the first call has nothing to compare with
         gpu = self._gpu
-        while not stopped.wait(self.interval_seconds):
+        pause = min(FIRST_SECONDS, self.interval_seconds)  # so that a short run has a sample too
+        while not stopped.wait(pause):
+            pause = self.interval_seconds
             sample = _quietly(lambda: _machine(psutil, process))
             if gpu is not None:
                 sample |= _quietly(gpu)

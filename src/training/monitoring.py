@@ -201,6 +201,7 @@ class Monitoring(Observer):
         if self.state is None:
             return None
         step = max(0, report.step - 1)
+        self._log_system(step)
         if self.batch_log is not None:
             self._log_epoch(self.batch_log, report, step)
         epoch = WatchedEpoch(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -47,7 +46,9 @@ def finish(study: optuna.Study, trial: optuna.Trial, record: TrialRecord) -> Non
     state = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(record.status, TrialState.FAIL)
     try:
         storage.set_trial_user_attr(trial._trial_id, RECORD, record.to_dict())
-        storage.set_trial_state_values(trial._trial_id, state, None if record.value is None or state is TrialState.FAIL else [record.value])
+        storage.set_trial_state_values(
+            trial._trial_id, state, None if record.value is None or state is TrialState.FAIL else [record.value]
+        )
     except optuna.exceptions.UpdateFinishedTrialError:
         return
 
@@ -121,6 +122,10 @@ def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    done = [t for t in finished_trials(study) if t.state == TrialState.COMPLETE and t.value is not None and math.isfinite(t.value)]
+    done = [
+        t
+        for t in finished_trials(study)
+        if t.state == TrialState.COMPLETE and t.value is not None and math.isfinite(t.value)
+    ]
     pick = max if study.direction == optuna.study.StudyDirection.MAXIMIZE else min
     return pick(done, key=lambda t: t.value, default=None)

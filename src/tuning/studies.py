@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from ..errors import UserError
+from ..models import load_plugin
 from ..plan import RunPlan
 from . import slots
 from .config import HyperparameterConfig
@@ -160,6 +161,8 @@ def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, ModelSear
     except KeyError:
         raise UserError(f"the storage must hold the study {name}, but it does not; is it the right one?") from None
     search = ModelSearch.from_attributes(study.user_attrs)
+    for plugin in search.plan.plugins:  # the sampler asks the model what can be built
+        load_plugin(plugin)
     return _equipped(study, search), search
 
 

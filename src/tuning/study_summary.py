@@ -16,7 +16,7 @@ from .config import PHASES, HyperparameterConfig
 from .dimension import as_plain
 from .objective import direction_of, is_better
 from .reports import STATUSES, TrialRecord
-from .samplers import silence, comparable_losses
+from .samplers import comparable_losses, silence
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

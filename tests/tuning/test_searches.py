@@ -187,15 +187,15 @@ def test_what_fails_by_itself_is_told_and_given_up(tmp_path: Path) -> None:
 
 
 def test_a_timeout_begins_nothing_any_more_and_resume_ends_the_search(tmp_path: Path) -> None:
-    words = ("--models", "linear:nlinear", "--trials", 8, *QUICK, "--epochs", 1, "--jobs", 1, "--no-tensorboard")
-    done = tune(*words, "--output", tmp_path, "--name", "search", "--timeout", 1)
+    words = ("--models", "gru:basic", "--trials", 8, "--epochs-random", 8, *QUICK[2:], "--epochs", 1, "--jobs", 1)
+    done = tune(*words, "--output", tmp_path, "--name", "search", *SMALL, "--no-tensorboard", "--timeout", "1s")
     root = tmp_path / "search"
     assert done.returncode == 0, done.stdout + done.stderr
-    assert 0 < len(rows(root / "linear_nlinear")) < 8
+    assert 0 < len(rows(root / "gru_basic")) < 8
     assert (root / "leaderboard.csv").is_file()
     done = tune("--resume", root)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_every_slot_is_filled_once(root / "linear_nlinear", 8)
+    assert_every_slot_is_filled_once(root / "gru_basic", 8)
 
 
 def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import optuna
@@ -62,7 +62,12 @@ def built(space, values, data):
     parts = space.split(values)
     shape = {"window": data.options.window, "horizon": data.options.horizon, **parts["data"]}
     TrainingConfig.from_dict(parts["training"])
-    return create_model(space.model, data.recut(**shape).spec, parts["model"])
+    spec = replace(
+        data.spec,
+        input_shape=(shape["window"], *data.spec.input_shape[1:]),
+        target_shape=(shape["horizon"], *data.spec.target_shape[1:]),
+    )
+    return create_model(space.model, spec, parts["model"])
 
 
 # --- no configuration fails -------------------------------------------------------------------------------------------
@@ -242,6 +247,13 @@ def test_the_default_configuration_is_the_model_without_a_search(name, options):
     if tuned.uses_gradients:
         inputs = data.validation.select(torch.arange(4)).inputs
         assert torch.equal(tuned.predict(inputs), plain.predict(inputs))
+
+
+@pytest.mark.parametrize(("sample", "meaning"), [("sample:goog", "none"), ("sample:seasonal", "revin")])
+def test_a_default_that_follows_from_the_data_is_searched_as_what_it_means(sample, meaning):
+    dimension = by_name(space_of("gru:basic", DataOptions(data=sample)))["normalisation"]
+    assert (dimension.default, dimension.choices) == (meaning, ("revin", "last", "none"))
+    assert space_of("gru:basic", DataOptions(data=sample), normalisation="auto").fixed == {"normalisation": "auto"}
 
 
 def test_what_was_given_is_kept():
