@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .training.checkpoint_manager import CheckpointManager
     from .training.config import TrainingConfig
     from .training.loop import Observer
+    from .tuning.config import HyperparameterConfig
 
 _HOMES = {
     "BaseModel": ".models.base_model",
@@ -40,6 +41,7 @@ _HOMES = {
     "DiffusionLogger": ".tracking.diffusion_logger",
     "EventWriter": ".tracking.event_writer",
     "HJEPATensorBoardLogger": ".tracking.hjepa_logger",
+    "HyperparameterConfig": ".tuning.config",
     "Observer": ".training.loop",
     "OptionError": ".errors",
     "Options": ".options",
@@ -69,6 +71,7 @@ __all__ = [
     "DiffusionLogger",
     "EventWriter",
     "HJEPATensorBoardLogger",
+    "HyperparameterConfig",
     "Observer",
     "OptionError",
     "Options",

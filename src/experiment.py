@@ -341,28 +341,24 @@ def write_config(folder: Path, plan: RunPlan, data: SeriesData, parameters: int)
     )
 
 
-def start_session(
-    writer: EventWriter | SilentWriter,
-    plan: RunPlan,
-    data: SeriesData,
-    group_name: str,
-    main_hparams: Sequence[str] = (),
-) -> None:
+def start_session(writer: EventWriter | SilentWriter, plan: RunPlan, data: SeriesData, group_name: str) -> None:
     """Enter a run in the HPARAMS tab. The seed is left out: TensorBoard averages the seeds of a group.
+
+    TensorBoard draws a run in its parallel coordinates only if it has a value on every axis. So runs of a search have
+    no columns of the test part, which no trial knows.
 
     Args:
         group_name: runs of the same name form one line.
-        main_hparams: the columns to show unasked; by default those that most models have.
     """
     training = {key: value for key, value in plan.training.to_dict().items() if key in _SHOWN_TRAINING}
     shown = {key: value for key, value in plan.data.to_dict().items() if key in _SHOWN_DATA}
-    columns = ranking(data.spec.task, len(data.spec.target_names)).columns
+    columns = () if plan.shown else ranking(data.spec.task, len(data.spec.target_names)).columns
     writer.start_session(
         {"model": plan.model, **plan.options, **training, **shown},
         group_name=group_name,
         metrics=[tags.BEST_OBJECTIVE, tags.BEST_VALUE, *(tags.TEST_PREFIX + name for name in columns)],
         known_hparams=known_hparams(),
-        main_hparams=main_hparams or _MAIN_HPARAMS,
+        main_hparams=plan.shown or _MAIN_HPARAMS,
     )
 
 

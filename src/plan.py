@@ -38,6 +38,7 @@ class RunPlan:
         logging: what to log and to watch.
         label: what the run is called where it is compared with others; its model by default.
         search_epochs: what a search trained before it came to these options, in epochs.
+        shown: hyperparameters that the HPARAMS tab shows unasked, the same for all runs of a search.
     """
 
     model: str
@@ -50,6 +51,7 @@ class RunPlan:
     logging: LoggingOptions = field(default_factory=LoggingOptions)
     label: str = ""
     search_epochs: int = 0
+    shown: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``plan.json`` and ``config.json``."""
@@ -64,6 +66,7 @@ class RunPlan:
             "logging": self.logging.to_dict(),
             **({"label": self.label} if self.label else {}),
             **({"search_epochs": self.search_epochs} if self.search_epochs else {}),
+            **({"shown": list(self.shown)} if self.shown else {}),
         }
 
     @classmethod
@@ -89,6 +92,7 @@ class RunPlan:
             LoggingOptions.from_dict(values.get("logging") or {}),
             str(values.get("label", "")),
             int(values.get("search_epochs", 0)),
+            tuple(map(str, values.get("shown") or ())),
         )
 
 

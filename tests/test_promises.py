@@ -62,7 +62,8 @@ def promised_ids() -> list[str]:
 def options() -> dict[str, set[str]]:
     """Entry script (and sub-command) to the flags it knows."""
     known = {}
-    for script, module in (("train_models", "train"), ("predict", "predict"), ("view_tensorboard", "view")):
+    scripts = {"train_models": "train", "tune_models": "tune", "predict": "predict", "view_tensorboard": "view"}
+    for script, module in scripts.items():
         command = typer.main.get_command(importlib.import_module(f"src.cli.{module}").app)
         known[f"{script}.py"] = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
     manage = typer.main.get_command(importlib.import_module("src.cli.manage").app)

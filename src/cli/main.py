@@ -10,6 +10,7 @@ from .common import fail, run_app
 
 COMMANDS = {
     "train": "train models side by side",
+    "tune": "search for the best options of models",
     "view": "show runs in TensorBoard",
     "predict": "forecast new data with a trained run",
     "runs": "list, archive, delete, compare and repeat runs; check the environment",

@@ -48,6 +48,7 @@ class SearchPrinter:
         self.width = max(map(len, models))
         self.total = config.total * len(models)
         self.best: dict[str, float] = {}
+        self.defaults: dict[str, dict[str, Any]] = {}
         self.done: dict[str, set[int]] = {model: set() for model in models}
         self.epochs: dict[str, list[tuple[int, int]]] = {model: [] for model in models}
         self.seconds: dict[str, list[float]] = {model: [] for model in models}
@@ -103,19 +104,27 @@ class SearchPrinter:
     def _ended(self, record: TrialRecord) -> None:
         is_best = self._count(record.model, record)
         if is_best:
-            values = ", ".join(f"{name}={_short(value)}" for name, value in record.hyperparameters.items())
             self._line(
                 f"{record.model:<{self.width}}  trial {record.number:>3}  {record.phase.replace('_', '-'):<9}  "
-                f"best {self.objective} {record.value:.4g}  {values}"
+                f"best {self.objective} {record.value:.4g}  {self._changes(record)}"
             )
         elif record.status == "failed":
             self._line(f"{record.model:<{self.width}}  trial {record.number:>3}  failed: {record.error}")
+
+    def _changes(self, record: TrialRecord) -> str:
+        """What differs from the defaults, once these are known: they are the first place of a search."""
+        if record.slot == 0:
+            return "the defaults"
+        default, values = self.defaults.get(record.model, {}), record.hyperparameters
+        return ", ".join(f"{name}={_short(value)}" for name, value in values.items() if value != default.get(name))
 
     def _count(self, model: str, record: TrialRecord) -> bool:
         """Take a trial into account; whether it is the best of its model so far."""
         if record.status not in COUNTED:
             return False
         self.done.setdefault(model, set()).add(record.slot)
+        if record.slot == 0:
+            self.defaults[model] = record.hyperparameters
         self.epochs.setdefault(model, []).append((record.epochs, record.planned_epochs))
         self.seconds.setdefault(model, [])
         if record.status != "completed" or record.value is None:

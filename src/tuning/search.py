@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,11 @@ from .studies import ModelSearch
 
 SEARCH_FILE = "search.json"
 SEARCH_VERSION = 1
-_SHOWN_FIRST = ("lr", "hidden_size", "num_layers", "dropout", "batch_size", "window")
-"""What most models have, and most searches turn on."""
+SHOWN_COLUMNS = 5
+_SHOWN_FIRST = ("lr", "hidden_size", "num_layers", "dropout", "batch_size", "window", "weight_decay")
+"""What most searches turn on."""
+_SHOWN_ANYWAY = ("lr", "batch_size", "window", "weight_decay", "epochs")
+"""What every run has, whatever its model."""
 
 
 def plan_search(request: SearchRequest, data: SeriesData) -> tuple[list[ModelSearch], list[str]]:
@@ -62,9 +66,23 @@ def plan_search(request: SearchRequest, data: SeriesData) -> tuple[list[ModelSea
         searches.append(ModelSearch("", "", plan, space, config, objective, uses_gradients, data.fingerprint()))
     if not searches:
         raise OptionError("none of the models has anything to search; " + "; ".join(left_out))
+    shown = _shown(searches)
+    for place, search in enumerate(searches):
+        searches[place] = dataclasses.replace(search, plan=dataclasses.replace(search.plan, shown=shown))
+    return searches, left_out
+
+
+def _shown(searches: Sequence[ModelSearch]) -> tuple[str, ...]:
+    """What the HPARAMS tab shows unasked: hyperparameters that are searched, and that every model has.
+
+    TensorBoard shows five columns, and takes others if these are fewer; its parallel coordinates then leave out all
+    runs that lack one of them.
+    """
     varied = {dimension.name for search in searches for dimension in search.space.dimensions}
-    shown = ("model", *[name for name in _SHOWN_FIRST if name in varied])
-    return [dataclasses.replace(search, shown=shown) for search in searches], left_out
+    everywhere = set.intersection(*({*search.plan.options, *_SHOWN_ANYWAY} for search in searches))
+    shown = ["model", *(name for name in _SHOWN_FIRST if name in varied & everywhere)]
+    further = (name for name in _SHOWN_ANYWAY if name not in shown)
+    return (*shown, *itertools.islice(further, max(0, SHOWN_COLUMNS - len(shown))))
 
 
 def _given(request: SearchRequest, model: str) -> set[str]:

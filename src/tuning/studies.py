@@ -43,7 +43,6 @@ class ModelSearch:
         objective: what it goes by.
         uses_gradients: whether the model trains epoch by epoch.
         fingerprint: of the data.
-        shown: hyperparameters that the HPARAMS tab shows unasked, the same for all models of a search.
     """
 
     search: str
@@ -54,7 +53,6 @@ class ModelSearch:
     objective: str
     uses_gradients: bool = True
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
-    shown: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -94,7 +92,6 @@ class ModelSearch:
         search |= {
             "uses_gradients": self.uses_gradients,
             "fingerprint": dict(self.fingerprint),
-            "shown": list(self.shown),
         }
         return {
             MODEL: self.model,
@@ -125,7 +122,6 @@ class ModelSearch:
             attributes[OBJECTIVE],
             search["uses_gradients"],
             search["fingerprint"],
-            tuple(search["shown"]),
         )
 
 

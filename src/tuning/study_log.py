@@ -170,9 +170,10 @@ class StudyLog:
 
     def _rate(self) -> float:
         """Trials a minute over the last ten of them."""
-        last = self._trials[-RATE_TRIALS - 1 :]
-        seconds = _seconds(last[-1]) - _seconds(last[0])
-        return 60 * (len(last) - 1) / seconds if seconds > 0 else math.nan
+        last = self._trials[-RATE_TRIALS:]
+        begun = min((trial.datetime_start.timestamp() for trial in last if trial.datetime_start), default=math.nan)
+        seconds = _seconds(last[-1]) - begun
+        return 60 * len(last) / seconds if seconds > 0 else math.nan
 
     def _weigh(self) -> None:
         self._shown["importances"] = len(self._trials)

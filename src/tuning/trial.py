@@ -195,7 +195,7 @@ class Trial:
         write_config(self.root / plan.folder, plan, data, self.parameters)
         # The table cuts its first column short, and sorts it as text.
         name = f"{self.trial.number:0{len(str(self.search.config.total))}} {plan.model} {self.phase}"
-        start_session(writer, plan, data, name, self.search.shown)
+        start_session(writer, plan, data, name)
         observers: list[Observer] = [ProgressReporter(log.epoch), seen]
         if plan.tensorboard and data.spec.task == "direction":
             from ..comparison.decision_figures import DecisionFigures
