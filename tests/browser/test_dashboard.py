@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-MODELS = ("lstm:attention", "gru:residual", "tcn:basic", "transformer:basic", "linear:dlinear", "baseline:naive")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--window-size=1500,1100",
-)
-QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+from tests.browser.pages import ROOT, open_tab, tensorboard
 
+MODELS = ("lstm:attention", "gru:residual", "tcn:basic", "transformer:basic", "linear:dlinear", "baseline:naive")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -37,62 +25,8 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     subprocess.run([*command, *MODELS, "--seeds", "2", "--name", "here"], check=True, capture_output=True)
     direction = ["gru:basic", "baseline:naive", "--task", "direction", "--name", "up"]
     subprocess.run([*command, *direction], check=True, capture_output=True)
-    view = [sys.executable, str(ROOT / "view_tensorboard.py"), "--logdir", str(folder), "--port", "6300", "--no-open"]
-    server = subprocess.Popen(view, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    printed = ""
-    while not (address := re.search(r"http://\S+", printed)):
-        line = server.stdout.readline()
-        assert line, printed
-        printed += line
-    yield address[0].rstrip(",")
-    server.terminate()
-    server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (binary and driver):
-        pytest.skip("Chromium and its driver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in (*FLAGS, *QUIET):
-        options.add_argument(flag)
-    chromium = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield chromium
-    chromium.quit()
-
-
-def page_text(browser: Any) -> str:
-    """All text on the page, shadow roots included (TensorBoard is built of web components)."""
-    script = """
-        const texts = [];
-        const walk = node => {
-            if (node.nodeType === Node.TEXT_NODE) texts.push(node.textContent);
-            if (['SCRIPT', 'STYLE'].includes(node.nodeName)) return;
-            if (node.shadowRoot) walk(node.shadowRoot);
-            for (const child of node.childNodes) walk(child);
-        };
-        walk(document.body);
-        return texts.join(' ');
-    """
-    return " ".join(browser.execute_script(script).split())
-
-
-def open_tab(browser: Any, dashboard: str, tab: str, shows: Callable[[str], bool]) -> str:
-    """Open a tab and wait until it shows what is expected; its text."""
-    browser.get(f"{dashboard}#{tab}")
-    browser.refresh()
-    text = ""
-    for _ in range(60):
-        text = page_text(browser)
-        if shows(text):
-            break
-        time.sleep(0.5)
-    return text
+    with tensorboard(folder, 6300) as address:
+        yield address
 
 
 @pytest.mark.parametrize(
