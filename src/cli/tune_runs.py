@@ -250,13 +250,15 @@ class Work:
         from ..fanout import Task
         from ..tuning import slots
         from ..tuning.studies import is_hopeless
+        from ..tuning.trial import write_results
 
         if self._is_late():
             return []
         waiting = []
         for study, search in self.pairs:
-            for number in slots.bury_dead(study, self.watch):
-                print(f"{search.model} trial {number}: its worker is gone; the trial is done again", file=sys.stderr)
+            for record in slots.bury_dead(study, self.watch):
+                write_results(self.root, record, search.plan.training.seed)
+                print(f"{search.model} trial {record.number}: {record.error}, it is done again", file=sys.stderr)
             slots.restore_slots(study, search.config)
             if not is_hopeless(study):
                 count = slots.slot_counts(study, search.config).waiting
@@ -356,7 +358,7 @@ class Work:
             search.config.total,
             sum(record.status == "pruned" for record in ended),
             len(failed),
-            None if best is None else (best.value, best.number, best.user_attrs[slots.PHASE]),
+            None if best is None or best.value is None else (best.value, best.number, best.user_attrs[slots.PHASE]),
             next(iter(first), None),
             changed,
             self.root / search.plan.folder / BEST_FILE,

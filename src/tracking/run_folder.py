@@ -70,7 +70,7 @@ def only_command_on(root: Path) -> Iterator[None]:
     lock = root / LOCK_FILE
     with open(lock, "a+b") as file:
         try:
-            _lock(file)
+            lock_file(file)
         except OSError:
             raise UserError(
                 f"only one command may train in a run folder at a time, but another one is in {root}; wait for it"
@@ -82,16 +82,39 @@ def only_command_on(root: Path) -> Iterator[None]:
                 lock.unlink(missing_ok=True)
 
 
-def _lock(file: BinaryIO) -> None:
-    """Lock without waiting; OSError if somebody else holds the lock."""
+def lock_file(file: BinaryIO, *, wait: bool = False) -> None:
+    """Lock an open file for its process, or its thread if it has opened the file itself.
+
+    Args:
+        wait: until whoever holds the lock lets it go or ends; otherwise OSError if somebody does.
+    """
     if sys.platform == "win32":
         import msvcrt
 
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        file.seek(0)
+        while True:
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+                return
+            except OSError:  # LK_LOCK gives up after ten seconds
+                if not wait:
+                    raise
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def unlock_file(file: BinaryIO) -> None:
+    """Let the lock of ``lock_file`` go."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
     else:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:

@@ -1,131 +1,240 @@
-"""Places of a search."""
+"""The places of a search: each is one trial that is asked for, done as often as it takes until one is finished.
+
+All places of a study are there from its beginning, as waiting trials. Whoever works claims the next one; a place whose
+trial failed, or whose worker died, is enqueued again by whoever notices. So a search ends with as many finished trials
+as were asked for, whoever worked for it.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
+from ..tracking.run_folder import folder_name
 from .config import HyperparameterConfig
-from .liveness import Watch, this_owner
+from .liveness import OWNER, Watch, this_owner
 from .reports import TrialRecord
 
-SLOT, PHASE, ATTEMPT, OWNER, HEARTBEAT, RECORD = "slot", "phase", "attempt", "owner", "heartbeat", "record"
+SLOT, PHASE, ATTEMPT, RECORD, DUPLICATE = "slot", "phase", "attempt", "record", "duplicate"
+MOST_FAILURES = 5  # of one place, by the configurations' own fault
+SAME_AGAIN = 3  # a configuration whose worker died is tried so often
+MOST_DEATHS = 12  # of workers, at one place
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-def _enqueue(study, config, slot, attempt, params):
-    attrs = {SLOT: slot, PHASE: config.phase_of(slot), ATTEMPT: attempt}
-    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": params}, user_attrs=attrs))
+_ALIVE = (TrialState.WAITING, TrialState.RUNNING, *_FINISHED)
 
 
 def enqueue_slots(study: optuna.Study, config: HyperparameterConfig) -> None:
-    known = {trial.user_attrs[SLOT] for trial in study.get_trials(deepcopy=False)}
+    """Enqueue every place of a search that the study does not have yet, in order."""
+    known = {trial.user_attrs.get(SLOT) for trial in study.get_trials(deepcopy=False)}
     for slot in range(config.total):
         if slot not in known:
-            _enqueue(study, config, slot, 0, {})
+            _enqueue(study, config, slot)
 
 
 def claim(study: optuna.Study) -> optuna.Trial | None:
-    storage = study._storage
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        try:
-            if not storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                continue
-        except optuna.exceptions.UpdateFinishedTrialError:
+    """Take the waiting trial with the first place; None if none waits.
+
+    Claiming is atomic in every storage: of several workers one gets it. Nothing is ever added to the study here.
+    """
+    trials = study.get_trials(deepcopy=False)
+    waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+    for trial in sorted(waiting, key=lambda trial: (trial.user_attrs.get(SLOT, math.inf), trial.number)):
+        if not _change_state(study, trial._trial_id, TrialState.RUNNING):
             continue
-        storage.set_trial_user_attr(trial._trial_id, OWNER, this_owner())
+        if _has_elder(trial, trials):
+            _set(study, trial._trial_id, DUPLICATE, True)
+            _change_state(study, trial._trial_id, TrialState.FAIL)
+            continue
+        owner = this_owner() | {"started": datetime.now().strftime("%Y%m%d_%H%M%S")}
+        _set(study, trial._trial_id, OWNER, owner)
         return optuna.trial.Trial(study, trial._trial_id)
     return None
 
 
-def finish(study: optuna.Study, trial: optuna.Trial, record: TrialRecord) -> None:
-    storage = study._storage
-    state = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(record.status, TrialState.FAIL)
+def folder_of(trial: optuna.Trial | FrozenTrial, model: str) -> str:
+    """The folder of a claimed trial, below the search's: anybody can tell it, also if the worker died."""
+    return f"{folder_name(model)}/trial_{trial.number}_{trial.user_attrs.get(OWNER, {}).get('started', 'unknown')}"
+
+
+def finish(study: optuna.Study, trial: optuna.Trial | FrozenTrial, record: TrialRecord) -> bool:
+    """Tell the storage how a trial ended.
+
+    Returns:
+        whether that counts: not if the trial was taken for dead meanwhile and told so.
+    """
+    states = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    state = states.get(record.status, TrialState.FAIL)
+    value = math.nan if record.value is None else record.value
+    if state == TrialState.COMPLETE and not math.isfinite(value):
+        state, record = TrialState.FAIL, replace(record, status="failed", error=f"its value is {record.value}")
+    values = [value] if math.isfinite(value) and state in _FINISHED else None
     try:
-        storage.set_trial_user_attr(trial._trial_id, RECORD, record.to_dict())
-        storage.set_trial_state_values(
-            trial._trial_id, state, None if record.value is None or state is TrialState.FAIL else [record.value]
-        )
-    except optuna.exceptions.UpdateFinishedTrialError:
-        return
+        _set(study, trial._trial_id, RECORD, record.to_dict())
+    except UpdateFinishedTrialError:
+        return False
+    return _change_state(study, trial._trial_id, state, values)
 
 
-def bury_dead(study: optuna.Study, watch: Watch) -> list[int]:
+def bury_dead(study: optuna.Study, watch: Watch) -> list[TrialRecord]:
+    """Tell the trials of dead workers that they have failed; their records."""
+    model = str(study.user_attrs.get("model", ""))
     buried = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if watch.is_dead(trial):
-            try:
-                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                buried.append(trial.number)
-            except optuna.exceptions.UpdateFinishedTrialError:
-                continue
+            record = _obituary(trial, model)
+            if finish(study, trial, record):
+                buried.append(record)
     return buried
 
 
-def _by_slot(study):
-    places: dict[int, list[FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False):
-        places.setdefault(trial.user_attrs[SLOT], []).append(trial)
-    return places
+def _obituary(trial: FrozenTrial, model: str) -> TrialRecord:
+    """What is known of a trial whose worker died."""
+    return TrialRecord(
+        model=model,
+        number=trial.number,
+        slot=int(trial.user_attrs.get(SLOT, -1)),
+        phase=str(trial.user_attrs.get(PHASE, "random")),
+        status="killed",
+        value=None,
+        folder=folder_of(trial, model),
+        host=str(trial.user_attrs.get(OWNER, {}).get("host", "unknown")),
+        planned_epochs=0,
+        epochs=len(trial.intermediate_values),
+        hyperparameters=dict(trial.params),
+        error="its worker is gone",
+    )
 
 
 def restore_slots(study: optuna.Study, config: HyperparameterConfig) -> int:
-    count = 0
-    for slot, trials in _by_slot(study).items():
-        if all(trial.state == TrialState.FAIL for trial in trials):
-            failed = [t for t in trials if t.user_attrs.get(RECORD, {}).get("status") == "failed"]
-            if len(failed) >= 5:
-                continue
-            last = trials[-1]
-            killed = last not in failed
-            _enqueue(study, config, slot, len(failed), dict(last.params) if killed and len(trials) < 4 else {})
-            count += 1
-    return count
+    """Enqueue every place again whose trials have all failed; how many these were.
+
+    The configuration of a worker that died or was interrupted is tried again, as it may well not be to blame, but not
+    for ever. After a failure by itself another configuration is tried. Two workers may do this at the same moment:
+    ``claim`` drops what is too much.
+    """
+    restored = 0
+    for slot, trials in _places(study).items():
+        if any(trial.state in _ALIVE for trial in trials) or _is_given_up(trials):
+            continue
+        failures, deaths = sum(map(_failed_by_itself, trials)), sum(map(_died, trials))
+        same = not _failed_by_itself(trials[-1]) and (not deaths or deaths % SAME_AGAIN != 0)
+        _enqueue(study, config, slot, failures + deaths // SAME_AGAIN, trials[-1].params if same else {})
+        restored += 1
+    return restored
 
 
 @dataclass(frozen=True)
 class SlotCounts:
-    finished: int
-    running: int
-    waiting: int
-    given_up: int
+    """How many places are finished, running, waiting and given up."""
+
+    finished: int = 0
+    running: int = 0
+    waiting: int = 0
+    given_up: int = 0
 
     @property
     def left(self) -> int:
+        """Places that are still to be done."""
         return self.running + self.waiting
 
 
 def slot_counts(study: optuna.Study, config: HyperparameterConfig) -> SlotCounts:
-    finished = running = waiting = given = 0
-    for trials in _by_slot(study).values():
+    """How the places of a study stand. One that is to be restored counts as waiting."""
+    counts = {"finished": 0, "running": 0, "waiting": 0, "given_up": 0}
+    for trials in _places(study).values():
         states = {trial.state for trial in trials}
         if states & set(_FINISHED):
-            finished += 1
+            counts["finished"] += 1
         elif TrialState.RUNNING in states:
-            running += 1
-        elif TrialState.WAITING in states:
-            waiting += 1
+            counts["running"] += 1
         else:
-            given += 1
-    return SlotCounts(finished, running, waiting, given)
+            counts["given_up" if _is_given_up(trials) else "waiting"] += 1
+    counts["waiting"] += config.total - sum(counts.values())
+    return SlotCounts(**counts)
 
 
 def records(study: optuna.Study) -> list[TrialRecord]:
-    return [TrialRecord(**t.user_attrs[RECORD]) for t in study.get_trials(deepcopy=False) if RECORD in t.user_attrs]
+    """How every trial that has ended went, by number; without duplicates."""
+    ended = (trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
+    return [TrialRecord(**trial.user_attrs[RECORD]) for trial in ended if RECORD in trial.user_attrs]
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
-    return [t for t in study.get_trials(deepcopy=False) if t.state in _FINISHED]
+    """The trial that counts of every finished place, by place."""
+    finished = []
+    for _, trials in sorted(_places(study).items()):
+        finished += [trial for trial in trials if trial.state in _FINISHED][:1]
+    return finished
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    done = [
-        t
-        for t in finished_trials(study)
-        if t.state == TrialState.COMPLETE and t.value is not None and math.isfinite(t.value)
-    ]
-    pick = max if study.direction == optuna.study.StudyDirection.MAXIMIZE else min
-    return pick(done, key=lambda t: t.value, default=None)
+    """The best of the trials that ran to their end; None as long as there is none."""
+    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    values = [(sign * (trial.value or 0.0), trial) for trial in finished_trials(study) if _is_completed(trial)]
+    return min(values, key=lambda pair: pair[0])[1] if values else None
+
+
+def _is_completed(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and trial.value is not None and math.isfinite(trial.value)
+
+
+def _enqueue(
+    study: optuna.Study,
+    config: HyperparameterConfig,
+    slot: int,
+    attempt: int = 0,
+    parameters: dict[str, Any] | None = None,
+) -> None:
+    attributes = {SLOT: slot, PHASE: config.phase_of(slot), ATTEMPT: attempt}
+    study.enqueue_trial(dict(parameters or {}), user_attrs=attributes)
+
+
+def _places(study: optuna.Study) -> dict[int, list[FrozenTrial]]:
+    """Place -> its trials by number, without duplicates."""
+    places: dict[int, list[FrozenTrial]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        if SLOT in trial.user_attrs and DUPLICATE not in trial.user_attrs:
+            places.setdefault(trial.user_attrs[SLOT], []).append(trial)
+    return places
+
+
+def _has_elder(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
+    """Whether another trial of the same place, enqueued before, is alive or finished."""
+    slot = trial.user_attrs.get(SLOT)
+    return any(o.number < trial.number and o.user_attrs.get(SLOT) == slot and o.state in _ALIVE for o in trials)
+
+
+def _is_given_up(trials: Sequence[FrozenTrial]) -> bool:
+    return sum(map(_failed_by_itself, trials)) >= MOST_FAILURES or sum(map(_died, trials)) >= MOST_DEATHS
+
+
+def _failed_by_itself(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and _status(trial) == "failed"
+
+
+def _died(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and _status(trial) == "killed"
+
+
+def _status(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get(RECORD, {}).get("status", "killed"))
+
+
+def _set(study: optuna.Study, trial_id: int, name: str, value: Any) -> None:
+    study._storage.set_trial_user_attr(trial_id, name, value)
+
+
+def _change_state(study: optuna.Study, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+    """Whether the state is changed now, by us."""
+    try:
+        return study._storage.set_trial_state_values(trial_id, state=state, values=values)
+    except UpdateFinishedTrialError:
+        return False

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
 
 from ..comparison.leaderboard import NAIVE
 from ..data.series import SeriesData
@@ -82,8 +83,7 @@ class Trial:
         self.study, self.search, self.trial, self.report = study, search, trial, report
         self.payload, self.root = payload, Path(payload["root"])
         self.phase = str(trial.user_attrs[slots.PHASE])
-        started = datetime.now().strftime("%Y%m%d_%H%M%S")
-        self.folder = f"{search.plan.folder}/trial_{trial.number}_{started}"
+        self.folder = slots.folder_of(trial, search.model)
         self.plan = search.plan
         self.observer: TrialObserver | None = None
         self.started_from: str | None = None
@@ -101,6 +101,8 @@ class Trial:
         except KeyboardInterrupt:
             self._end("interrupted", "interrupted")
             raise
+        except UpdateFinishedTrialError:  # this machine has slept, or could not reach the storage
+            status, error = "killed", "it was taken for dead, and is done again elsewhere"
         except Exception as failure:
             known = isinstance(failure, UserError | TrainingError)
             status, error = "failed", str(failure) if known else f"{type(failure).__name__}: {failure}"
@@ -108,7 +110,8 @@ class Trial:
 
     def _end(self, status: str, error: str | None) -> TrialRecord:
         record = self._record(status, error)
-        self._write_results(record)
+        reason = self.observer.reason if self.observer is not None else ""
+        write_results(self.root, record, self.search.plan.training.seed, reason)
         slots.finish(self.study, self.trial, record)
         self.report(record)
         return record
@@ -248,33 +251,35 @@ class Trial:
             error=error,
         )
 
-    def _write_results(self, record: TrialRecord) -> None:
-        """``results.json`` as any run has it, but without a test part: that is not for choosing by."""
-        folder = self.root / self.folder
-        if not folder.is_dir():
-            return
-        training = {
-            "epochs": record.epochs,
-            "best_epoch": record.best_epoch,
-            "best_validation_loss": record.values.get("loss"),
-            "steps": record.steps,
-            "seconds": record.seconds,
-            "reason": self.observer.reason if self.observer is not None else "",
-        }
-        content = {
-            "model": record.model,
-            "status": record.status,
-            "seed": self.search.plan.training.seed,
-            "validation": record.values,
-            "training": training,
-            "parameters": record.parameters,
-            "error": record.error,
-            "trial": record.to_dict(),
-        }
-        try:
-            write_json(folder / RESULTS_FILE, content)
-        except OSError:
-            return  # the record in the storage is what counts
+
+def write_results(root: Path, record: TrialRecord, seed: int, reason: str = "") -> None:
+    """A trial's ``results.json``, as any run has it, but without a test part: that is not for choosing by.
+
+    Nothing is written where the trial's folder is not, on another machine.
+    """
+    folder = root / record.folder
+    if not folder.is_dir():
+        return
+    training = {
+        "epochs": record.epochs,
+        "best_epoch": record.best_epoch,
+        "best_validation_loss": record.values.get("loss"),
+        "steps": record.steps,
+        "seconds": record.seconds,
+        "reason": reason,
+    }
+    content = {
+        "model": record.model,
+        "status": record.status,
+        "seed": seed,
+        "validation": record.values,
+        "training": training,
+        "parameters": record.parameters,
+        "error": record.error,
+        "trial": record.to_dict(),
+    }
+    with contextlib.suppress(OSError):  # the record in the storage is what counts
+        write_json(folder / RESULTS_FILE, content)
 
 
 class TrialObserver(Observer):
