@@ -73,7 +73,10 @@ def _open_database(place: str) -> BaseStorage:
         url = sqlalchemy.make_url(place)
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")
-        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=_engine_options(url))
+        storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=_engine_options(url))
+        if url.get_backend_name() == "sqlite":
+            _write_in_turn(storage.engine)
+        return storage
     except NoSuchModuleError:
         kind = place.split(":", 1)[0]
         raise UserError(
@@ -101,3 +104,22 @@ def _engine_options(url: Any) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}}
     return {"pool_pre_ping": True}
+
+
+def _write_in_turn(engine: Any) -> None:
+    """Let every transaction of SQLite begin as a writer.
+
+    Otherwise two workers that claim a trial at the same moment both read that it waits, and both get it: SQLite has no
+    rows that can be locked, which is what Optuna relies on.
+    """
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections made before know nothing of this
