@@ -47,7 +47,20 @@ def search(data: Path, model: str, options: list[str], seed: int) -> dict[str, f
     """One search and its final runs: best validation value, test errors, epochs spent."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "tune_models.py"), "--models", model, "--data", str(data), *options]
-        command += ["--seed", str(seed), "--seeds", "3", "--epochs", "20", "--pruner", "none", "--jobs", "auto", "--threads", "1"]
+        command += [
+            "--seed",
+            str(seed),
+            "--seeds",
+            "3",
+            "--epochs",
+            "20",
+            "--pruner",
+            "none",
+            "--jobs",
+            "auto",
+            "--threads",
+            "1",
+        ]
         command += ["--no-tensorboard", "--output", folder, "--name", "search"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

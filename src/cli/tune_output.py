@@ -83,11 +83,10 @@ def print_cost(costs: Mapping[str, float], config: HyperparameterConfig, jobs: i
     ]
     epochs = sum(count * length for _, count, length in rows)
     width = max(map(len, costs))
-    print(f"at most {epochs} epochs for each model, pruning and early stopping aside:")
+    _wrapped(f"at most {epochs} epochs for each model, pruning and early stopping aside:")
     for model, seconds in costs.items():
-        print(
-            f"  {model:<{width}}  {_duration(seconds)} an epoch with the defaults, about {_duration(seconds * epochs)}"
-        )
+        text = f"{_duration(seconds)} an epoch with the defaults, about {_duration(seconds * epochs)}"
+        _wrapped(f"{model:<{width}}  {text}", "  ", " " * (width + 2))
     total = sum(costs.values()) * epochs / jobs
     _wrapped(
         f"together about {_duration(total)} with {jobs} {'job' if jobs == 1 else 'jobs'}; wider models take longer"
