@@ -3,9 +3,9 @@
     python benchmarks/search_phases.py --data-dir DIR [--repeats 5] [--trials 24] [--model tcn:residual]
 
 ``DIR`` holds ``stocks/`` and ``forecasting/``. Both sides search the same space with the same seed, and prune nothing;
-random search has as many trials of the middle length as take the same epochs. The best configuration of each is then trained
-from scratch with three seeds and scored once on the test part. Searches of a series share nothing but the data, and
-each repeat has another seed. Errors are mean squared errors of scaled values; below 0 % the three phases are better.
+random search has as many trials of the middle length as take the same epochs. The best configuration of each is then
+trained from scratch with three seeds and scored once on the test part. Searches of a series share nothing but the data,
+and each repeat has another seed. Errors are squared errors of scaled values; below 0 % the three phases are better.
 """
 
 from __future__ import annotations

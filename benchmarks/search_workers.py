@@ -1,4 +1,4 @@
-"""A search shared by two workers through PostgreSQL, one of which is killed again and again: nothing is lost or doubled.
+"""A search shared by two workers through PostgreSQL, one of them killed again and again: nothing is lost or doubled.
 
     python benchmarks/search_workers.py [--trials 60] [--kills 5]
 
