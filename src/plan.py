@@ -16,7 +16,7 @@ from .data.snapshot import is_repeatable
 from .errors import OptionError, UserError, did_you_mean
 from .models import create_model, load_all
 from .tracking.options import LoggingOptions
-from .tracking.run_folder import PLAN_FILE, folder_name, read_json, write_json
+from .tracking.run_folder import PLAN_FILE, SEARCH_FILE, folder_name, read_json, write_json
 from .training.config import TrainingConfig
 
 PLAN_VERSION = 1
@@ -233,6 +233,11 @@ def read_plan(root: Path) -> list[RunPlan]:
     """
     file = root / PLAN_FILE
     if not file.is_file():
+        if (root / SEARCH_FILE).is_file():
+            raise UserError(
+                f"--resume goes on with trained runs, but {root} is a search that has none yet; "
+                f"go on with it: tune_models.py --resume {root}"
+            )
         raise UserError(f"--resume needs a run folder with a {PLAN_FILE}, but {root} has none")
     content = read_json(file)
     runs = content.get("runs") if isinstance(content, dict) else None

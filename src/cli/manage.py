@@ -65,6 +65,7 @@ def list_runs(
         str | None, typer.Option(metavar="KEY", help=f"{', '.join(SORT_KEYS)} [default: newest, by command]")
     ] = None,
     junk: Annotated[bool, typer.Option("--junk", help="only what failed or had fewer than 2 epochs")] = False,
+    trials: Annotated[bool, typer.Option("--trials", help="every trial of a search by itself")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -88,7 +89,8 @@ def list_runs(
     elif not runs:
         print(f"None of the {everything} runs in '{root}' is junk.")
     else:
-        print_runs(runs, grouped=sort is None, now=time.time())
+        each = trials or sort is not None or (pattern is not None and "trial" in pattern)
+        print_runs(runs, grouped=sort is None, now=time.time(), trials=each)
 
 
 def _matching(runs: list[RunInfo], pattern: str, root: Path) -> list[RunInfo]:

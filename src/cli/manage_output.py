@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -96,9 +96,15 @@ def shown(value: Any) -> str:
 # ---- list ----
 
 
-def print_runs(runs: Sequence[RunInfo], *, grouped: bool, now: float) -> None:
-    """One row per run; with ``grouped`` below a line for each command folder, which also says what data it used."""
+def print_runs(every: Sequence[RunInfo], *, grouped: bool, now: float, trials: bool = True) -> None:
+    """One row per run; with ``grouped`` below a line for each command folder, which also says what data it used.
+
+    Args:
+        every: the runs.
+        trials: whether trials of a search have a row each; otherwise all of a model have one.
+    """
     width = terminal_width()
+    runs = every if trials else _with_trials_together(every)
     columns = [
         Column("run", [f"  {run.folder}" if grouped and run.command else run.name for run in runs]),
         Column("state", [run.state + ("*" if run.junk else "") for run in runs]),
@@ -118,14 +124,37 @@ def print_runs(runs: Sequence[RunInfo], *, grouped: bool, now: float) -> None:
         if grouped and run.command != command:
             command = run.command
             if command:
-                print(_command_line([other for other in runs if other.command == command], now, width))
+                print(_command_line([other for other in every if other.command == command], now, width))
         print(line)
-    total = f"{len(runs)} run{'s' if len(runs) != 1 else ''}, {shown_size(sum(run.size for run in runs))}"
-    states = ", ".join(f"{sum(run.state == state for run in runs)} {state}" for state in _states(runs))
+    total = f"{len(every)} run{'s' if len(every) != 1 else ''}, {shown_size(sum(run.size for run in every))}"
+    states = ", ".join(f"{sum(run.state == state for run in every)} {state}" for state in _states(every))
     print(shorten(f"\n{total}: {states}", width + 1))
     if any(run.junk for run in runs):
         print(shorten("* junk: failed, or fewer than 2 epochs; --junk lists only those", width))
-    _print_reasons([run for run in runs if run.problem], width)
+    _print_reasons([run for run in every if run.problem and (trials or not run.is_trial)], width)
+
+
+def _with_trials_together(runs: Sequence[RunInfo]) -> list[RunInfo]:
+    """The runs, all trials of a search's model as one."""
+    together: dict[str, list[RunInfo]] = {}
+    for run in runs:
+        together.setdefault(f"{run.name.rpartition('/')[0]}/trial_*" if run.is_trial else run.name, []).append(run)
+    return [group[0] if not group[0].is_trial else _as_one(name, group) for name, group in together.items()]
+
+
+def _as_one(name: str, trials: Sequence[RunInfo]) -> RunInfo:
+    """A line for many trials."""
+    return replace(
+        trials[0],
+        name=name,
+        state=f"{len(trials)} trial{'s' if len(trials) != 1 else ''}",
+        best=None,
+        best_epoch=None,
+        epochs=sum(trial.epochs or 0 for trial in trials),
+        size=sum(trial.size for trial in trials),
+        modified=max(trial.modified for trial in trials),
+        problem=None,
+    )
 
 
 def _states(runs: Sequence[RunInfo]) -> list[str]:

@@ -21,13 +21,14 @@ from ..tracking.run_folder import (
     METRICS_FILE,
     PLAN_FILE,
     RESULTS_FILE,
+    is_command_folder,
     read_json,
 )
 
-STATES = ("running", "completed", "interrupted", "failed", "waiting", "damaged")
+STATES = ("running", "completed", "pruned", "interrupted", "failed", "waiting", "damaged")
 JUNK_EPOCHS = 2
 _DEPTH_OF_COMMANDS = 3  # below the root; `--name a/b` makes nested command folders
-_DEPTH_OF_RUNS = 2  # below a command folder: lstm_basic/seed_1
+_DEPTH_OF_RUNS = 3  # below a command folder: lstm_basic/tuned/seed_1
 _FIRST_METRIC_COLUMN = 3  # of leaderboard.csv, after rank, model and seeds
 _UNUSABLE = (UserError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, OSError)
 
@@ -40,8 +41,9 @@ class RunInfo:
         name: below the root, such as ``20250110_143022/lstm_basic/seed_1``.
         command: name of the command folder it belongs to, below the root; empty where there is none.
         path: the run's folder.
-        state: one of ``STATES``. ``interrupted``: begun, not ended and nobody is training it; ``waiting``: not begun;
-            ``damaged``: a file that should be there cannot be read.
+        state: one of ``STATES``. ``pruned``: a trial that was ended as it would not become the best;
+            ``interrupted``: begun, not ended and nobody is training it; ``waiting``: not begun; ``damaged``: a file
+            that should be there cannot be read.
         model: registered name, or empty if it cannot be told.
         data: what it was trained on, as ``--data`` named it.
         best: best validation loss; ``best_epoch``: when; ``epochs``: how many were trained (0 for baselines).
@@ -49,6 +51,7 @@ class RunInfo:
         size: bytes on disk.
         modified: when a file was last changed, in seconds since 1970.
         problem: why it is failed or damaged.
+        is_trial: whether it is a trial of a search; ``best`` is then the value that the search goes by.
     """
 
     name: str
@@ -65,6 +68,7 @@ class RunInfo:
     size: int = 0
     modified: float = 0.0
     problem: str | None = None
+    is_trial: bool = False
 
     @property
     def folder(self) -> str:
@@ -73,7 +77,9 @@ class RunInfo:
 
     @property
     def junk(self) -> bool:
-        """Failed, or stopped before its second epoch. Baselines, which have no epochs, are not junk when complete."""
+        """Failed, or stopped before its second epoch. Not baselines, which have no epochs, nor trials of a search."""
+        if self.is_trial:
+            return False
         if self.state == "failed":
             return True
         few = self.epochs is not None and self.epochs < JUNK_EPOCHS
@@ -118,7 +124,7 @@ def check_root(root: Path) -> None:
 
 
 def _is_of_a_run(folder: Path) -> bool:
-    return any((folder / file).is_file() for file in (PLAN_FILE, CONFIG_FILE))
+    return is_command_folder(folder) or (folder / CONFIG_FILE).is_file()
 
 
 def is_training(folder: Path) -> bool:
@@ -220,12 +226,13 @@ def _run_folders(folder: Path, depth: int, below: str = "") -> Iterator[str]:
 def _read_group(root: Path, folder: Path) -> list[RunInfo]:
     """The runs of a command folder, or the single run that the folder is."""
     name = folder.relative_to(root).as_posix()
-    if not (folder / PLAN_FILE).is_file():
+    if not is_command_folder(folder):
         command = folder.parent.relative_to(root).as_posix()
         return [_read_run(name, "" if command == "." else command, folder, {}, False, None)]
-    problem = None
+    planned, problem = {}, None
     try:
-        planned = {str(run["folder"]): run for run in planned_runs(read_json(folder / PLAN_FILE))}
+        if (folder / PLAN_FILE).is_file():
+            planned = {str(run["folder"]): run for run in planned_runs(read_json(folder / PLAN_FILE))}
     except _UNUSABLE as error:
         planned, problem = {}, _one_line(error)
     names = [*planned, *(found for found in _run_folders(folder, _DEPTH_OF_RUNS) if found not in planned)]
@@ -292,6 +299,8 @@ def _read_object(file: Path) -> dict[str, Any]:
 
 def _with_results(info: RunInfo, results: Mapping[str, Any], config: Mapping[str, Any], metric: str | None) -> RunInfo:
     status = results["status"]
+    if "trial" in results:
+        return _with_trial(info, results["trial"])
     if status in ("failed", "interrupted"):
         progress = _progress(info.path / METRICS_FILE)
         problem = str(results.get("error") or "") or None
@@ -310,6 +319,22 @@ def _with_results(info: RunInfo, results: Mapping[str, Any], config: Mapping[str
         epochs=int(training["epochs"]),
         metric=metric,
         test=_number(test.get(metric)),
+    )
+
+
+def _with_trial(info: RunInfo, trial: Mapping[str, Any]) -> RunInfo:
+    """What a trial's record says; it has no test part."""
+    state = "interrupted" if trial["status"] == "killed" else str(trial["status"])
+    if state not in STATES:
+        raise UserError(f"{RESULTS_FILE} has the unknown status {state!r}")
+    return dataclasses.replace(
+        info,
+        state=state,
+        is_trial=True,
+        best=_number(trial["value"]),
+        best_epoch=int(trial["best_epoch"]),
+        epochs=int(trial["epochs"]),
+        problem=str(trial["error"]) if state == "failed" else None,
     )
 
 

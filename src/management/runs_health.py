@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError
-from ..tracking.run_folder import CHECKPOINT_FOLDER, LOCK_FILE
+from ..tracking.run_folder import CHECKPOINT_FOLDER, LOCK_FILE, SEARCH_FILE, read_json
 from .doctor import Check
 from .runs import RunInfo, find_runs, is_training
 
@@ -43,12 +43,29 @@ def _states(root: Path, runs: list[RunInfo]) -> Iterator[Check]:
         run
         for run in runs
         if run.command
+        and not run.is_trial
         and (run.state == "interrupted" or (run.state == "waiting" and not is_training(root / run.command)))
     ]
     for command in dict.fromkeys(run.command for run in stopped):
         count = sum(run.command == command for run in stopped)
         text = f"{count} run{'s' if count != 1 else ''} of {command} did not end, and nobody is training"
-        yield Check("runs", "note", text, f"train_models.py --resume {root / command}")
+        script = "tune_models.py" if (root / command / SEARCH_FILE).is_file() else "train_models.py"
+        yield Check("runs", "note", text, f"{script} --resume {root / command}")
+    for command in dict.fromkeys(run.command for run in runs if run.is_trial):
+        yield from _search(root / command)
+
+
+def _search(folder: Path) -> Iterator[Check]:
+    """Whether a search has ended."""
+    try:
+        status = read_json(folder / SEARCH_FILE)["status"]
+    except (UserError, KeyError, TypeError) as error:
+        text = f"{folder} holds trials, but its {SEARCH_FILE} cannot be read ({error})"
+        yield Check("searches", "problem", text, "the trials can still be used as runs")
+        return
+    if status != "completed" and not is_training(folder):
+        text = f"the search in {folder} did not end, and nobody is searching"
+        yield Check("searches", "note", text, f"tune_models.py --resume {folder}")
 
 
 def _leftovers(root: Path) -> Iterator[Check]:

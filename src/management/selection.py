@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..errors import UserError, did_you_mean
-from ..tracking.run_folder import CONFIG_FILE, PLAN_FILE
+from ..tracking.run_folder import CONFIG_FILE, PLAN_FILE, is_command_folder
 from .runs import RunInfo, check_root, find_runs
 
 
@@ -52,7 +52,7 @@ def find_one(root: Path, name: str) -> Path:
         UserError: if there is no such run, or the name stands for several.
     """
     path = Path(name)
-    if (path / CONFIG_FILE).is_file() and not (path / PLAN_FILE).is_file():
+    if (path / CONFIG_FILE).is_file() and not is_command_folder(path):
         return path
     if not path.is_dir() and not root.is_dir():
         raise UserError(f"there is no run '{name}', and no folder of runs '{root}'; name another one with --root")
@@ -86,7 +86,7 @@ def refuse_unsafe(root: Path, choices: Iterable[Choice]) -> None:
 
 
 def _is_run(choice: Choice) -> bool:
-    if any((choice.path / file).is_file() for file in (PLAN_FILE, CONFIG_FILE)):
+    if is_command_folder(choice.path) or (choice.path / CONFIG_FILE).is_file():
         return True
     own = {run.path for run in choice.runs}
     return choice.path in own or {Path(entry.path) for entry in os.scandir(choice.path)} <= own
@@ -120,7 +120,7 @@ def _why_unknown(root: Path, given: str, absolute: Path, runs: Sequence[RunInfo]
     if os.path.realpath(absolute) == os.path.realpath(root):
         return f"a run in '{root}' is needed, but '{given}' is the folder of all runs itself"
     if absolute.is_dir() and not _lies_below(absolute, root):
-        is_run = any((absolute / file).is_file() for file in (PLAN_FILE, CONFIG_FILE))
+        is_run = is_command_folder(absolute) or (absolute / CONFIG_FILE).is_file()
         fix = f"; use --root {absolute.parent}" if is_run else ", and is no run either"
         return f"runs are looked for in '{root}', but '{given}' lies outside{fix}"
     if absolute.is_dir() or (root / given).is_dir():
@@ -147,13 +147,13 @@ def _widened(root: Path, names: Sequence[str], runs: Sequence[RunInfo]) -> list[
     for run in runs:
         covered.setdefault(run.command, []).append(any(_is_within(run.name, name) for name in names))
     whole = [command for command, parts in covered.items() if command and all(parts)]
-    return [*(command for command in whole if (root / command / PLAN_FILE).is_file()), *names]
+    return [*(command for command in whole if is_command_folder(root / command)), *names]
 
 
 def _choice(root: Path, name: str, runs: Sequence[RunInfo]) -> Choice:
     chosen = tuple(run for run in runs if _is_within(run.name, name))
     command = chosen[0].command
-    folder = root / command if command and (root / command / PLAN_FILE).is_file() else None
+    folder = root / command if command and is_command_folder(root / command) else None
     return Choice(name, root / name, chosen, name == command, folder)
 
 

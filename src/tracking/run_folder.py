@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from ..errors import UserError
 
 PLAN_FILE = "plan.json"
+SEARCH_FILE = "search.json"
 CONFIG_FILE = "config.json"
 RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.csv"
@@ -58,6 +59,11 @@ def create_root(output: Path, name: str | None) -> Path:
         else:
             return root
     raise UserError(f"no free run folder like {output / base}; use --name")
+
+
+def is_command_folder(folder: Path) -> bool:
+    """Whether a folder is that of a command: of one that trained models, or of a search."""
+    return any((folder / file).is_file() for file in (PLAN_FILE, SEARCH_FILE))
 
 
 @contextlib.contextmanager

@@ -46,12 +46,14 @@ def fit(
     writer: EventWriter | SilentWriter | None = None,
     logging: LoggingOptions | None = None,
     findings: FindingHandling | None = None,
+    resumable: bool = True,
 ) -> TrainingResult:
     """Train ``model`` and leave it with its best weights; see ``BaseModel.fit`` for the arguments.
 
     Args:
         writer: an open writer to use instead of one made for ``tensorboard_log_dir``; it stays open.
         findings: where findings of the diagnosis go beside ``findings.json``.
+        resumable: whether checkpoints to go on from are kept beside the best one.
 
     The first Ctrl-C lets the step under way end, writes a checkpoint if there is a folder, and is raised then.
 
@@ -73,7 +75,7 @@ def fit(
     own_writer = writer is None
     if writer is None:
         writer = open_writer(tensorboard_log_dir, checkpoint, resume=resume)
-    best = Checkpoints(folder, writer) if folder is not None else BestInMemory()
+    best = Checkpoints(folder, writer, resumable=resumable) if folder is not None else BestInMemory()
     watching: list[Observer] = [MetricTable(folder)] if folder is not None else []
     # The checkpoint comes last: it covers the epoch's events and knows whether somebody has stopped the run.
     watching.append(EventLogger(writer))

@@ -134,11 +134,12 @@ class Checkpoints(Observer):
     Args:
         folder: the run's folder.
         writer: whose event files to measure.
+        resumable: whether ``last.pt`` is wanted at all.
     """
 
-    def __init__(self, folder: Path, writer: EventWriter | SilentWriter) -> None:
+    def __init__(self, folder: Path, writer: EventWriter | SilentWriter, *, resumable: bool = True) -> None:
         self.folder = folder / CHECKPOINT_FOLDER
-        self.writer = writer
+        self.writer, self.resumable = writer, resumable
         self.state: TrainingState | None = None
         self.data: dict[str, Any] = {}
 
@@ -158,7 +159,7 @@ class Checkpoints(Observer):
         if state.progress.step == 0:
             self.remove()
         self.state = state
-        state.write_checkpoint = self._write_last
+        state.write_checkpoint = self._write_last if self.resumable else None
         self.data = {"fingerprint": state.data.fingerprint(), "torch": str(torch.__version__)}
         if hasattr(state.data, "schema"):
             self.data["data"] = state.data.schema()

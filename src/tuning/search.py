@@ -13,7 +13,7 @@ from .. import registry
 from ..data.series import SeriesData
 from ..errors import OptionError, UserError
 from ..plan import Selection, parse_settings, plan_runs
-from ..tracking.run_folder import read_json, write_json
+from ..tracking.run_folder import SEARCH_FILE, read_json, write_json
 from .objective import LOSS_OPTIONS, resolve_objective
 from .request import SearchRequest
 from .space import NothingToSearch, SearchSpace, build_space
@@ -21,7 +21,6 @@ from .space_file import load_space_file
 from .storage import hidden
 from .studies import ModelSearch
 
-SEARCH_FILE = "search.json"
 SEARCH_VERSION = 1
 SHOWN_COLUMNS = 5
 _SHOWN_FIRST = ("lr", "hidden_size", "num_layers", "dropout", "batch_size", "window", "weight_decay")

@@ -212,6 +212,7 @@ class Trial:
             observers=observers,
             writer=writer,
             logging=plan.logging,
+            resumable=False,  # a trial that is stopped is done again, and many checkpoints would fill the disk
             findings=FindingHandling(
                 lambda finding: _keep(finding, log),
                 Delivery.from_dict(self.payload.get("delivery") or {}),

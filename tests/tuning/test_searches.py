@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import optuna
@@ -58,6 +60,11 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trial_folders(model: Path) -> list[Path]:
     return sorted(model.glob("trial_*"))
+
+
+def manage(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "manage_runs.py"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def scalars(folder: Path) -> EventAccumulator:
@@ -142,6 +149,35 @@ def test_optuna_itself_reads_the_storage(searched: Path) -> None:
     study = optuna.load_study(study_name="search/gru:basic", storage=storage)
     assert len(study.trials) == 6 and len(study.best_trial.params) >= 5
     assert len({tuple(sorted(trial.distributions)) for trial in study.trials}) == 1
+
+
+def test_runs_are_managed_with_their_trials(searched: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(searched, root / "search", ignore=shutil.ignore_patterns("*.pt"))
+    listed = manage("list", "--root", root).stdout
+    assert "gru_basic/trial_*" in listed and "6 trials" in listed and "gru_basic/tuned" in listed
+    assert "17 runs" in listed and "damaged" not in listed
+    runs = json.loads(manage("list", "--root", root, "--json").stdout)
+    assert Counter(run["is_trial"] for run in runs) == {True: 12, False: 5}
+    trials = [run["name"] for run in runs if run["is_trial"]]
+    assert "lr" in manage("diff", *trials[:2], "--root", root).stdout
+    assert "damaged" not in manage("doctor", "--root", root).stdout
+    assert manage("delete", trials[0], "--root", root, "--yes").returncode == 0
+    assert manage("archive", "search", "--root", root, "--pack").returncode == 0
+    assert manage("restore", "search", "--root", root).returncode == 0
+    assert len(json.loads(manage("list", "--root", root, "--json").stdout)) == 16
+
+
+def test_a_search_that_has_not_ended_is_found_and_said_how_to_go_on_with(searched: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(searched, root / "search", ignore=shutil.ignore_patterns("*.pt", "tuned", "default", "plan.json"))
+    file = root / "search" / "search.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "running"}))
+    assert f"tune_models.py --resume {root / 'search'}" in manage("doctor", "--root", root).stdout
+    assert "gru_basic/trial_*" in manage("list", "--root", root).stdout
+    words = [sys.executable, str(ROOT / "train_models.py"), "--resume", str(root / "search")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2 and "tune_models.py --resume" in done.stderr
 
 
 def test_a_search_that_is_done_stays_as_it_is(searched: Path) -> None:
