@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ADDING = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")
+TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
+QUICK_SEARCH = "--trials=2 --epochs-random=1 --epochs-bayesian=1 --epochs-fine-tune=1 --epochs=1"
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -62,6 +64,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tell_me.sh").chmod(0o755)
     words = "--models lstm:basic linear:dlinear baseline:naive gru:residual --epochs 1 --name 20250110_143022"
     assert run(folder, "train_models.py", [*words.split(), "--data", "prices.csv"]).returncode == 0
+    (folder / "space.toml").write_text(blocks(TUNING, "toml")[0], encoding="utf-8")
+    words = "--models tcn:residual --name 20250111_090000 --no-tensorboard"
+    assert run(folder, "tune_models.py", [*words.split(), *QUICK_SEARCH.split()]).returncode == 0
     return folder
 
 
@@ -87,6 +92,18 @@ def test_every_training_command_of_the_readme_runs(workplace: Path, arguments: l
     if "--data" in arguments and "--models" not in arguments:
         shorter += ["--models", "linear:nlinear"]
     done = run(workplace, "train_models.py", [*arguments, *shorter])
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", dict.fromkeys(map(shlex.join, commands(README + TUNING, "tune_models.py"))))
+def test_every_search_of_the_documents_runs(workplace: Path, line: str) -> None:
+    arguments = shlex.split(line)
+    if "postgresql://" in line:
+        pytest.skip("needs the server it names; tests/tuning has one of its own")
+    shorter = [] if "--resume" in arguments else QUICK_SEARCH.split()
+    done = run(workplace, "tune_models.py", [*arguments, *shorter])
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
 

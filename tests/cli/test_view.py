@@ -328,7 +328,7 @@ def test_the_console_command_picks_the_module_by_its_first_word() -> None:
     wrong = console("veiw")
     assert (
         wrong.returncode == 2
-        and "there is no command 'veiw'; known: train, view, predict, runs. Did you mean 'view'?" in wrong.stderr
+        and "there is no command 'veiw'; known: train, tune, view, predict, runs. Did you mean 'view'?" in wrong.stderr
     )
 
 
