@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import TrainingError, UserError
+from ..errors import UserError
 from ..tuning.reports import TrialRecord
 from ..tuning.request import SearchRequest
 from .common import python_command
-from .train_output import print_data, show_results
+from .train_output import print_data, print_where_to_look, show_results
 from .train_runs import (
     Way,
     carry_out,
@@ -290,7 +290,7 @@ class Work:
         """Carry out the tasks.
 
         Raises:
-            TrainingError: if none of them came as far as a trial.
+            UserError: if none of them could be, and not for the fault of its configuration.
         """
         from ..fanout import run_all
         from ..tuning.trial import run_next_trial
@@ -313,7 +313,8 @@ class Work:
         if failed and len(failed) == len(outcomes):
             if self.way.debug and failed[0].traceback:
                 print(failed[0].traceback, file=sys.stderr)
-            raise TrainingError(f"no trial could be begun: {failed[0].error}")
+            reason = str(failed[0].error).removeprefix("TrainingError: ")
+            raise UserError(f"no trial could be carried out: {reason}")
 
     def _left(self) -> int:
         from ..tuning import slots
@@ -336,9 +337,10 @@ class Work:
         code = 0 if len(winners) == len(self.pairs) and not self._left() else 1
         if self._is_late():
             code = 0 if winners else 1
-        if request.final and winners:
-            code = max(code, self._train_final(final_plans(winners, request.seeds, data)))
-        return code
+        if not (request.final and winners):
+            print_where_to_look(self.root, [search.plan for _, search in self.pairs])
+            return code
+        return max(code, self._train_final(final_plans(winners, request.seeds, data)))
 
     def _outcome(self, study: optuna.Study, search: ModelSearch) -> ModelOutcome:
         """What the search came to for one model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 import statistics
 from collections.abc import Sequence
@@ -57,17 +58,17 @@ class PhasePruner(optuna.pruners.BasePruner):
         rivals = (other for other in others if other.number != trial.number and self.is_rival(trial, other, done))
         return self.is_behind(loss, [_lowest_loss(rival, done, sign) for rival in rivals])
 
+    @abc.abstractmethod
     def is_due(self, trial: FrozenTrial, done: int, planned: int) -> bool:
         """Whether to judge a trial after ``done`` of ``planned`` epochs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def is_rival(self, trial: FrozenTrial, other: FrozenTrial, done: int) -> bool:
         """Whether to compare a trial with another one of its phase after ``done`` epochs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def is_behind(self, loss: float, rivals: Sequence[float]) -> bool:
         """Whether a loss is hopeless beside those of the rivals after as many epochs; lower is better."""
-        raise NotImplementedError
 
 
 class MedianPruner(PhasePruner):

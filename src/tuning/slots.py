@@ -95,6 +95,18 @@ def bury_dead(study: optuna.Study, watch: Watch) -> list[TrialRecord]:
     return buried
 
 
+def abandon_own(study: optuna.Study) -> None:
+    """Give back what this process claimed and could not end, because the storage was away at that moment.
+
+    Nobody else would notice: the process lives.
+    """
+    own, model = this_owner(), str(study.user_attrs.get("model", ""))
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        owner = trial.user_attrs.get(OWNER, {})
+        if all(owner.get(key) == value for key, value in own.items()):
+            finish(study, trial, _obituary(trial, model))
+
+
 def _obituary(trial: FrozenTrial, model: str) -> TrialRecord:
     """What is known of a trial whose worker died."""
     return TrialRecord(

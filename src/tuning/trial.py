@@ -61,6 +61,7 @@ def run_next_trial(payload: Mapping[str, Any], report: Report) -> dict[str, Any]
     if payload.get("deadline") is not None and time.time() > payload["deadline"]:
         return None
     study, search = opened_study(payload["storage"], payload["study"])
+    slots.abandon_own(study)
     trial = None if is_hopeless(study) else slots.claim(study)
     if trial is None:
         return None
@@ -103,8 +104,13 @@ class Trial:
             raise
         except UpdateFinishedTrialError:  # this machine has slept, or could not reach the storage
             status, error = "killed", "it was taken for dead, and is done again elsewhere"
+        except TrainingError as failure:
+            if isinstance(failure.__cause__, OSError):  # the disk is to blame, and would be for every other trial
+                self._end("interrupted", str(failure))
+                raise
+            status, error = "failed", str(failure)
         except Exception as failure:
-            known = isinstance(failure, UserError | TrainingError)
+            known = isinstance(failure, UserError)
             status, error = "failed", str(failure) if known else f"{type(failure).__name__}: {failure}"
         return self._end(status, error)
 

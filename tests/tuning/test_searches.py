@@ -204,16 +204,31 @@ def test_a_trial_of_directions_holds_every_tag_that_was_promised(tmp_path: Path)
     assert len(events.Scalars("train/batch_loss")) == last + 1
 
 
-def test_what_fails_by_itself_is_told_and_given_up(tmp_path: Path) -> None:
-    plugin = tmp_path / "mine.py"
+def write_plugin(folder: Path, trouble: str) -> Path:
+    """A file with the model ``mine:broken``, whose forward pass does what ``trouble`` says."""
+    plugin = folder / "mine.py"
     plugin.write_text(
         "from torch import nn\nfrom src import BaseModel, register_model\n\n\n"
         "@register_model('mine:broken', by_default=False)\nclass Broken(BaseModel):\n    '''Cannot.'''\n\n"
         "    def __init__(self, spec, config):\n        super().__init__(spec, config)\n"
         "        self.layer = nn.Linear(2, 1)\n\n"
-        "    def forward(self, inputs):\n        raise RuntimeError('no way')\n",
+        f"    def forward(self, inputs):\n        {trouble}\n",
         encoding="utf-8",
     )
+    return plugin
+
+
+def test_a_full_disk_stops_the_search_and_costs_no_trial(tmp_path: Path) -> None:
+    plugin = write_plugin(tmp_path, "raise OSError(28, 'No space left on device')")
+    words = ("--plugin", plugin, "--models", "mine:broken", "--trials", 4, *QUICK, "--jobs", 1)
+    done = tune(*words, "--output", tmp_path, "--name", "search")
+    assert done.returncode == 2 and "No space left on device" in done.stderr, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert {row["status"] for row in rows(tmp_path / "search" / "mine_broken")} == {"interrupted"}
+
+
+def test_what_fails_by_itself_is_told_and_given_up(tmp_path: Path) -> None:
+    plugin = write_plugin(tmp_path, "raise RuntimeError('no way')")
     words = ("--plugin", plugin, "--models", "mine:broken", "--trials", 10, *QUICK, "--jobs", 2)
     done = tune(*words, "--output", tmp_path, "--name", "search")
     assert done.returncode == 1

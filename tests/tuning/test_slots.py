@@ -27,6 +27,7 @@ from src.tuning.slots import (
     RECORD,
     SAME_AGAIN,
     SLOT,
+    abandon_own,
     best_trial,
     bury_dead,
     claim,
@@ -229,6 +230,17 @@ def test_a_configuration_that_kills_its_workers_is_not_tried_for_ever(make_study
         restore_slots(study, config)
     assert len(tried) == MOST_DEATHS
     assert [count for _, count in Counter(tried).most_common()] == [SAME_AGAIN] * (MOST_DEATHS // SAME_AGAIN)
+
+
+def test_what_a_living_process_could_not_end_is_given_back(make_study: MakeStudy) -> None:
+    study = make_study()
+    assert claim(study) is not None
+    other = claim(study)
+    assert other is not None
+    study._storage.set_trial_user_attr(other._trial_id, "owner", this_owner() | {"pid": os.getppid()})
+    abandon_own(study)
+    assert [trial.state for trial in study.trials[:2]] == [TrialState.FAIL, TrialState.RUNNING]
+    assert restore_slots(study, CONFIG) == 1
 
 
 def test_a_worker_killed_on_this_machine_is_noticed_at_once(make_study: MakeStudy, tmp_path: Path) -> None:

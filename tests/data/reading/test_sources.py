@@ -72,7 +72,11 @@ def write(tmp_path):
         (lzma.compress, "GOOG.tsv.xz", "unpacked with xz"),
         (bz2.compress, "GOOG.csv.bz2", "unpacked with bzip2"),
         (lambda content: zipped({"GOOG.csv": content}), "prices.zip", "unpacked from"),
-        (lambda content: zipped({"in/GOOG.csv.gz": gzip.compress(content, mtime=0)}), "prices.zip", "unpacked with gzip"),
+        (
+            lambda content: zipped({"in/GOOG.csv.gz": gzip.compress(content, mtime=0)}),
+            "prices.zip",
+            "unpacked with gzip",
+        ),
     ],
 )
 def test_a_file_packed_or_not_whatever_its_name(write, pack, name, note):
@@ -169,7 +173,8 @@ def test_standard_input_of_a_process():
 
 
 @pytest.mark.parametrize(
-    "content", [CONTENT, gzip.compress(CONTENT, mtime=0), parquet(pd.read_csv(io.StringIO(CLEAN))), zipped({"x.csv": CONTENT})]
+    "content",
+    [CONTENT, gzip.compress(CONTENT, mtime=0), parquet(pd.read_csv(io.StringIO(CLEAN))), zipped({"x.csv": CONTENT})],
 )
 def test_standard_input(content, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
