@@ -130,7 +130,7 @@ def resume_search(root: Path, storage: str | None, way: SearchWay) -> int:
     by_model = {search.model: (study, search) for study, search in found}
     if missing := [model for model in known.models if model not in by_model]:
         raise UserError(f"the storage must hold all studies of {root}, but {', '.join(missing)} is not there")
-    pairs = [by_model[model] for model in known.models]
+    pairs = [(study, search.moved_to(root)) for study, search in (by_model[model] for model in known.models)]
     with only_command_on(root):
         data = cached_data(pairs[0][1].plan.data)
         print(f"resuming the search in {root}", flush=True)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -85,6 +86,14 @@ class ModelSearch:
             training=dataclasses.replace(self.plan.training, **parts["training"], **training),
             folder=folder,
         )
+
+    def moved_to(self, root: Path) -> ModelSearch:
+        """The same search where its folder is now: data that were copied into it are found there."""
+        data, before = Path(self.plan.data.data), Path(self.root)
+        if "://" in self.plan.data.data or not data.is_relative_to(before):
+            return self
+        options = dataclasses.replace(self.plan.data, data=str(root.absolute() / data.relative_to(before)))
+        return dataclasses.replace(self, plan=dataclasses.replace(self.plan, data=options))
 
     def attributes(self) -> dict[str, Any]:
         """The study's user attributes."""

@@ -102,10 +102,14 @@ class StudyLog:
             self._try(f"writing its {what}", self._writers[what])
 
     def _due(self, is_last: bool) -> list[str]:
-        """What to work out and write now. The larger a table is, the rarer, because it takes up room each time."""
+        """What to work out and write now. The larger a table is, the rarer, because it takes up room each time.
+
+        Figures take half a second, in which no trial is handed out: after 10, 20, 40, 80 trials and at the end.
+        """
         count = len(self._records)
         rarely = max(1, count // 20)
-        waited_for = {"importances": rarely, "files": 1, "texts": rarely, "figures": TRIALS_BETWEEN_FIGURES}
+        figures = max(TRIALS_BETWEEN_FIGURES, self._shown["figures"])
+        waited_for = {"importances": rarely, "files": 1, "texts": rarely, "figures": figures}
         if isinstance(self.writer, SilentWriter):
             del waited_for["texts"], waited_for["figures"]
         return [what for what, trials in waited_for.items() if count - self._shown[what] >= (1 if is_last else trials)]

@@ -66,7 +66,7 @@ def run_next_trial(payload: Mapping[str, Any], report: Report) -> dict[str, Any]
     if trial is None:
         return None
     with Heartbeat(shared_storage(payload["storage"]), trial._trial_id):
-        record = Trial(study, search, trial, payload, report).carry_out()
+        record = Trial(study, search.moved_to(Path(payload["root"])), trial, payload, report).carry_out()
     return record.to_dict()
 
 

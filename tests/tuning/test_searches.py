@@ -249,6 +249,18 @@ def test_a_timeout_begins_nothing_any_more_and_resume_ends_the_search(tmp_path: 
     assert_every_slot_is_filled_once(root / "gru_basic", 8)
 
 
+def test_a_search_on_data_that_were_piped_in_goes_on_in_another_place(tmp_path: Path) -> None:
+    hours = [f"2020-01-{1 + n // 24:02d} {n % 24:02d}:00,{20 + n % 7 + n / 100:.2f}" for n in range(600)]
+    text = "Date,T\n" + "\n".join(hours) + "\n"
+    words = ("--data", "-", "--models", "linear:nlinear", "--trials", 3, *QUICK, "--no-final", "--window", 24)
+    done = tune(*words, "--output", tmp_path / "one", "--name", "search", "--timeout", "0.01s", "--jobs", 1, input=text)
+    assert (tmp_path / "one" / "search").is_dir(), done.stderr
+    shutil.move(tmp_path / "one", tmp_path / "two")
+    done = tune("--resume", tmp_path / "two" / "search", "--jobs", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_every_slot_is_filled_once(tmp_path / "two" / "search" / "linear_nlinear", 3)
+
+
 def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path: Path) -> None:
     words = ("--models", "gru:basic", "--trials", 6, "--epochs-random", 40, *QUICK[2:], "--no-final", "--jobs", 2)
     process = start(*words, "--output", tmp_path, "--name", "search", *SMALL, "--pruner", "none")
