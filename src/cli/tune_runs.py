@@ -86,7 +86,9 @@ def start_search(request: SearchRequest, output: Path, name: str | None, way: Se
         if way.dry_run:
             return 0
         if request.storage:
-            shared_storage(request.storage)  # what is wrong with it is told before a folder is made
+            if "://" not in request.storage:  # `--resume` may be typed somewhere else
+                request = dataclasses.replace(request, storage=str(Path(request.storage).absolute()))
+            shared_storage(str(request.storage))  # what is wrong with it is told before a folder is made
         root = root or create_root(output, name)
         with only_command_on(root):
             searches = [dataclasses.replace(s, search=root.name, root=str(root.absolute())) for s in searches]

@@ -132,7 +132,7 @@ def write_search(
         {
             "version": SEARCH_VERSION,
             "name": root.name,
-            "command": list(command),
+            "command": [hidden(word) for word in command],
             "storage": hidden(storage),
             "models": [search.model for search in searches],
             "objective": searches[0].objective,
