@@ -23,11 +23,12 @@ from ..plan import RunPlan
 from ..tracking import tags
 from ..tracking.event_writer import EventWriter, SilentWriter
 from ..tracking.findings import Finding
+from ..tracking.model_graph import model_table
 from ..tracking.options import Delivery
 from ..tracking.run_folder import CHECKPOINT_FOLDER, RESULTS_FILE, write_json
 from ..training.checkpoint import read_checkpoint
 from ..training.device import seed_everything
-from ..training.fitting import check_same_data, fit, open_writer
+from ..training.fitting import check_same_data, fit
 from ..training.loop import Observer, TrainingResult
 from ..training.loop import evaluate as mean_losses
 from ..training.monitoring import FindingHandling
@@ -135,7 +136,7 @@ class Trial:
             model = create_model(plan.model, data.spec, plan.options)
             self.parameters = model.parameter_count
             self._warm_start(model)
-            writer = open_writer(self.root / plan.folder if plan.tensorboard else None)
+            writer = self._writer(plan)
             log.line(f"started: {plan.model}, trial {self.trial.number}, {self.phase} phase")
             try:
                 seen = self.observer = TrialObserver(self, writer, plan.logging.log_batches, self._naive(data, plan))
@@ -152,6 +153,12 @@ class Trial:
         if not math.isfinite(seen.value):
             raise TrainingError(f"the {self.search.objective} of the best epoch is {seen.value}")
         return "pruned" if seen.pruned else "completed"
+
+    def _writer(self, plan: RunPlan) -> EventWriter | SilentWriter:
+        if not plan.tensorboard:
+            return SilentWriter()
+        kind = EventWriter if self.trial.user_attrs[slots.SLOT] == 0 else WithoutGraph
+        return kind(self.root / plan.folder)
 
     def _plan(self) -> RunPlan:
         """The configuration that the sampler proposes, as a run."""
@@ -287,6 +294,18 @@ def write_results(root: Path, record: TrialRecord, seed: int, reason: str = "") 
     }
     with contextlib.suppress(OSError):  # the record in the storage is what counts
         write_json(folder / RESULTS_FILE, content)
+
+
+class WithoutGraph(EventWriter):
+    """Draws no graph of the model, only its table: that of the defaults stands for those of all trials.
+
+    Tracing a model takes as long as dozens of its steps.
+    """
+
+    def add_model_graph(self, model: Any, example_inputs: Any) -> bool:
+        """Write the table of layers; there is no graph."""
+        self.add_text(tags.MODEL_SUMMARY, model_table(model), 0)
+        return False
 
 
 def _keep(finding: Finding, log: RunLog) -> None:

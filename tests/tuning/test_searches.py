@@ -100,6 +100,15 @@ def test_nothing_but_runs_holds_events(searched: Path) -> None:
     assert found == expected
 
 
+def test_the_graph_of_the_defaults_stands_for_all(searched: Path) -> None:
+    tags = {
+        result["trial"]["slot"]: scalars(searched / result["trial"]["folder"]).Tags()
+        for result in results(searched / "gru_basic")
+    }
+    assert [slot for slot, found in sorted(tags.items()) if found["graph"]] == [0]
+    assert all("Model/summary/text_summary" in found["tensors"] for found in tags.values())
+
+
 def test_every_tag_of_trials_and_study_is_explained(searched: Path) -> None:
     folders = [*trial_folders(searched / "gru_basic")[:1], searched / "gru_basic" / "study"]
     for folder in folders:
