@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
+from ..errors import UserError
 from ..tracking.run_folder import lock_file, unlock_file
+
+_START = b'{"op_code":'  # of every journal's first entry
 
 
 class JournalFile(JournalFileBackend):
@@ -21,32 +25,56 @@ class JournalFile(JournalFileBackend):
     link stays behind that others wait for, half a minute or for ever), and a line that a full disk or a power cut has
     left unfinished is cut off before the next one is written. Nothing waits for the disk: after a power cut the last
     lines may be missing, and their trials are done again.
+
+    Optuna's own backend (the dashboard's, for one) may write to the same file meanwhile: it locks by another name, and
+    both only ever append.
+
+    Raises:
+        UserError: if the file is of another kind; otherwise its last line might be cut off.
+        OSError: if it cannot be read or made.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
-        self._lock_path = path.with_name(f"{path.name}.lock")
+        self._lock_path = path.with_name(f".{path.name}.lock")  # without the dot it would be the name of Optuna's link
+        with open(path, "rb") as file:
+            start = file.read(len(_START))
+        if not _START.startswith(start):
+            raise UserError(
+                f"--storage must be an address or a journal file of studies, but {path} is another kind of file; "
+                "a database file is named sqlite:///FILE"
+            )
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write entries, each a line of JSON."""
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with _locked(self._lock_path), open(self._file_path, "r+b", buffering=0) as file:
-            _to_end_of_last_line(file)
-            file.write(text.encode())
+        with _locked(self._lock_path), _open_to_append(self._file_path) as file:
+            _cut_unfinished_line(file)
+            _write_all(file, text.encode())
 
 
-def _to_end_of_last_line(file: io.FileIO) -> None:
-    """Stand at the end of the file, what is no whole line cut off."""
-    end = file.seek(0, 2)
+def _open_to_append(path: str) -> io.FileIO:
+    """A file that exists, for reading and for writing at its end."""
+    return open(path, "a+b", buffering=0, opener=lambda name, flags: os.open(name, flags & ~os.O_CREAT))
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    """Write everything or raise OSError: a disk that becomes full takes a part first and says nothing."""
+    written = 0
+    while written < len(content):
+        written += file.write(content[written:])
+
+
+def _cut_unfinished_line(file: io.FileIO) -> None:
+    """Cut off what is no whole line at the end of the file."""
+    end = file.seek(0, os.SEEK_END)
     if not end:
         return
     file.seek(end - 1)
     if file.read(1) == b"\n":
         return
     file.seek(0)
-    whole = file.read().rfind(b"\n") + 1
-    file.truncate(whole)
-    file.seek(whole)
+    file.truncate(file.read().rfind(b"\n") + 1)
 
 
 @contextlib.contextmanager

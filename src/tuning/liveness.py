@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import threading
 import time
 import uuid
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,21 +21,32 @@ if TYPE_CHECKING:
 OWNER, HEARTBEAT = "owner", "heartbeat"
 HEARTBEAT_SECONDS = 15.0
 DEAD_AFTER_SECONDS = 60.0
-_SAME_START_SECONDS = 1.0  # the start time of a process is known this well
+_SAME_START_SECONDS = 2.0  # the start time of a process is known this well
 
 
+@functools.cache
 def machine() -> str:
-    """A name of this machine that no other has: many are called ``localhost``."""
-    return f"{socket.gethostname()}/{uuid.getnode():x}"
+    """A name of what this process's number is unique in: the machine since it was started, or one of its containers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux; the address of the network card, as many machines are called localhost
+        return f"{socket.gethostname()}/{uuid.getnode():x}"
 
 
 def this_owner() -> dict[str, Any]:
     """What tells this process from all others: ``machine``, ``host``, ``pid`` and when it started."""
+    return dict(_owner(os.getpid()))
+
+
+@functools.lru_cache(maxsize=1)
+def _owner(pid: int) -> dict[str, Any]:
+    """Looked up once, as the start time that the system gives moves with its clock."""
     return {
         "machine": machine(),
         "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "process_started": psutil.Process().create_time(),
+        "pid": pid,
+        "process_started": psutil.Process(pid).create_time(),
     }
 
 
@@ -80,12 +93,13 @@ class Watch:
     def is_dead(self, trial: FrozenTrial) -> bool:
         """Whether the worker of a running trial is gone.
 
-        On this machine that is known at once, from the process's number and start time. Elsewhere, or if the worker
-        died before it could say who it is, a trial is dead when nothing about it has changed for a minute.
+        On this machine that is known at once, from the process's number and start time. Elsewhere, in doubt, or if the
+        worker died before it could say who it is, a trial is dead when nothing about it has changed for a minute.
         """
         owner = trial.user_attrs.get(OWNER)
-        if owner and owner.get("machine") == machine():
-            return not _is_running(owner)
+        runs = _is_running(owner) if owner and owner.get("machine") == machine() else None
+        if runs is not None:
+            return not runs
         sign = (owner is not None, trial.user_attrs.get(HEARTBEAT), len(trial.intermediate_values))
         known, since = self._signs.get(trial._trial_id, (None, 0.0))
         if sign != known:
@@ -94,12 +108,18 @@ class Watch:
         return time.monotonic() - since > DEAD_AFTER_SECONDS
 
 
-def _is_running(owner: dict[str, Any]) -> bool:
+def _is_running(owner: dict[str, Any]) -> bool | None:
+    """Whether a process of this machine runs.
+
+    None where one of that number does that seems to have another start time: it may be another process, or the clock
+    was set meanwhile. None as well for what another user hides.
+    """
     try:
         process = psutil.Process(owner["pid"])
-        same = abs(process.create_time() - owner["process_started"]) < _SAME_START_SECONDS
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return True if abs(process.create_time() - owner["process_started"]) < _SAME_START_SECONDS else None
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # somebody else's process has that number now, or it is one of another user
-        return True
+    except psutil.AccessDenied:
+        return None

@@ -29,6 +29,9 @@ SAME_AGAIN = 3  # a configuration whose worker died is tried so often
 MOST_DEATHS = 12  # of workers, at one place
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _ALIVE = (TrialState.WAITING, TrialState.RUNNING, *_FINISHED)
+_STATUS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}
+_claimed: set[tuple[int, int]] = set()
+"""Study and trial, by the storage's numbers, that this process has claimed and not ended."""
 
 
 def enqueue_slots(study: optuna.Study, config: HyperparameterConfig) -> None:
@@ -53,6 +56,7 @@ def claim(study: optuna.Study) -> optuna.Trial | None:
             _set(study, trial._trial_id, DUPLICATE, True)
             _change_state(study, trial._trial_id, TrialState.FAIL)
             continue
+        _claimed.add((study._study_id, trial._trial_id))
         owner = this_owner() | {"started": datetime.now().strftime("%Y%m%d_%H%M%S")}
         _set(study, trial._trial_id, OWNER, owner)
         return optuna.trial.Trial(study, trial._trial_id)
@@ -70,41 +74,51 @@ def finish(study: optuna.Study, trial: optuna.Trial | FrozenTrial, record: Trial
     Returns:
         whether that counts: not if the trial was taken for dead meanwhile and told so.
     """
-    states = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-    state = states.get(record.status, TrialState.FAIL)
+    state = next((state for state, status in _STATUS.items() if status == record.status), TrialState.FAIL)
     value = math.nan if record.value is None else record.value
     if state == TrialState.COMPLETE and not math.isfinite(value):
         state, record = TrialState.FAIL, replace(record, status="failed", error=f"its value is {record.value}")
     values = [value] if math.isfinite(value) and state in _FINISHED else None
     try:
         _set(study, trial._trial_id, RECORD, record.to_dict())
+        counts = _change_state(study, trial._trial_id, state, values)
     except UpdateFinishedTrialError:
-        return False
-    return _change_state(study, trial._trial_id, state, values)
+        counts = False
+    _claimed.discard((study._study_id, trial._trial_id))
+    return counts
 
 
 def bury_dead(study: optuna.Study, watch: Watch) -> list[TrialRecord]:
-    """Tell the trials of dead workers that they have failed; their records."""
-    model = str(study.user_attrs.get("model", ""))
-    buried = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if watch.is_dead(trial):
-            record = _obituary(trial, model)
-            if finish(study, trial, record):
-                buried.append(record)
-    return buried
+    """Tell the trials of dead workers that they have failed; their records.
+
+    One that died between its record and telling the storage so has ended as its record says.
+    """
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    buried = [_end(study, trial) for trial in running if watch.is_dead(trial)]
+    return [record for record in buried if record is not None and record.status == "killed"]
 
 
 def abandon_own(study: optuna.Study) -> None:
-    """Give back what this process claimed and could not end, because the storage was away at that moment.
+    """End what this process claimed and could not end, because the storage was away at that moment.
 
     Nobody else would notice: the process lives.
     """
-    own, model = this_owner(), str(study.user_attrs.get("model", ""))
+    claimed = {entry for entry in _claimed if entry[0] == study._study_id}
+    if not claimed:
+        return
+    own = this_owner()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         owner = trial.user_attrs.get(OWNER, {})
         if all(owner.get(key) == value for key, value in own.items()):
-            finish(study, trial, _obituary(trial, model))
+            _end(study, trial)
+    _claimed.difference_update(claimed)
+
+
+def _end(study: optuna.Study, trial: FrozenTrial) -> TrialRecord | None:
+    """End a trial in its worker's stead, by its record if there is one; None if it has ended meanwhile."""
+    known = trial.user_attrs.get(RECORD)
+    record = TrialRecord(**known) if known else _obituary(trial, str(study.user_attrs.get("model", "")))
+    return record if finish(study, trial, record) else None
 
 
 def _obituary(trial: FrozenTrial, model: str) -> TrialRecord:
@@ -138,7 +152,7 @@ def restore_slots(study: optuna.Study, config: HyperparameterConfig) -> int:
             continue
         failures, deaths = sum(map(_failed_by_itself, trials)), sum(map(_died, trials))
         same = not _failed_by_itself(trials[-1]) and (not deaths or deaths % SAME_AGAIN != 0)
-        _enqueue(study, config, slot, failures + deaths // SAME_AGAIN, trials[-1].params if same else {})
+        _enqueue(study, config, slot, failures + deaths // SAME_AGAIN, _parameters(trials[-1]) if same else {})
         restored += 1
     return restored
 
@@ -176,7 +190,20 @@ def slot_counts(study: optuna.Study, config: HyperparameterConfig) -> SlotCounts
 def records(study: optuna.Study) -> list[TrialRecord]:
     """How every trial that has ended went, by number; without duplicates."""
     ended = (trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
-    return [TrialRecord(**trial.user_attrs[RECORD]) for trial in ended if RECORD in trial.user_attrs]
+    return [_record(trial) for trial in ended if RECORD in trial.user_attrs]
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    """A trial's record; its state has the last word.
+
+    The two differ where a worker that was taken for dead wrote its record between that and the state of who buried it,
+    or the other way round.
+    """
+    record, state = TrialRecord(**trial.user_attrs[RECORD]), _STATUS.get(trial.state, "killed")
+    counts = record.status in _STATUS.values()
+    if record.status == state or not (counts or trial.state in _FINISHED):
+        return record
+    return replace(record, status=state, value=trial.value if trial.state in _FINISHED else record.value)
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -207,6 +234,11 @@ def _enqueue(
 ) -> None:
     attributes = {SLOT: slot, PHASE: config.phase_of(slot), ATTEMPT: attempt}
     study.enqueue_trial(dict(parameters or {}), user_attrs=attributes)
+
+
+def _parameters(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial was to use: those that were given when it was enqueued, if it died before it asked for them."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def _places(study: optuna.Study) -> dict[int, list[FrozenTrial]]:

@@ -271,7 +271,7 @@ def test_a_search_on_data_that_were_piped_in_goes_on_in_another_place(tmp_path: 
 
 
 def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path: Path) -> None:
-    words = ("--models", "gru:basic", "--trials", 6, "--epochs-random", 40, *QUICK[2:], "--no-final", "--jobs", 2)
+    words = ("--models", "gru:basic", "--trials", 4, "--epochs-random", 20, *QUICK[2:], "--no-final", "--jobs", 2)
     process = start(*words, "--output", tmp_path, "--name", "search", *SMALL, "--pruner", "none")
     root = tmp_path / "search"
     try:
@@ -285,11 +285,11 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path: Path) -> None:
     assert "interrupted" in {result["status"] for result in results(root / "gru_basic")}
     done = tune("--resume", root)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_every_slot_is_filled_once(root / "gru_basic", 6)
+    assert_every_slot_is_filled_once(root / "gru_basic", 4)
 
 
 def test_killed_with_all_its_workers_a_search_ends_with_as_many_trials_as_asked_for(tmp_path: Path) -> None:
-    words = ("--models", "gru:basic", "--trials", 6, "--epochs-random", 30, *QUICK[2:], "--no-final", "--jobs", 2)
+    words = ("--models", "gru:basic", "--trials", 4, "--epochs-random", 20, *QUICK[2:], "--no-final", "--jobs", 2)
     process = start(*words, "--output", tmp_path, "--name", "search", *SMALL, "--pruner", "none")
     root = tmp_path / "search"
     try:
@@ -298,7 +298,7 @@ def test_killed_with_all_its_workers_a_search_ends_with_as_many_trials_as_asked_
         kill_all(process)
     done = tune("--resume", root)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_every_slot_is_filled_once(root / "gru_basic", 6)
+    assert_every_slot_is_filled_once(root / "gru_basic", 4)
     killed = [row for row in rows(root / "gru_basic") if row["status"] == "killed"]
     again = {row["slot"]: row for row in rows(root / "gru_basic") if row["status"] in COUNTED}
     assert killed

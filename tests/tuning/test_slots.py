@@ -221,6 +221,16 @@ def test_who_was_stopped_is_done_again_with_the_same_parameters(make_study: Make
     assert again.suggest_float("x", 0.0, 1.0) == first.params["x"]
 
 
+def test_who_dies_before_asking_for_parameters_keeps_them_for_the_next(make_study: MakeStudy) -> None:
+    study = make_study()
+    first = end(study, "killed", None)
+    restore_slots(study, CONFIG)
+    again = claim(study)
+    assert again is not None and finish(study, again, record_of(again, "killed", None))
+    restore_slots(study, CONFIG)
+    assert end(study).params == first.params
+
+
 def test_a_configuration_that_kills_its_workers_is_not_tried_for_ever(make_study: MakeStudy) -> None:
     config = HyperparameterConfig(n_random_trials=1, n_bayesian_trials=0, n_fine_tune_trials=0)
     study = make_study(config)
@@ -241,6 +251,51 @@ def test_what_a_living_process_could_not_end_is_given_back(make_study: MakeStudy
     abandon_own(study)
     assert [trial.state for trial in study.trials[:2]] == [TrialState.FAIL, TrialState.RUNNING]
     assert restore_slots(study, CONFIG) == 1
+
+
+def test_nobody_looks_for_what_could_not_be_ended_if_all_was(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study()
+    end(study)
+    monkeypatch.setattr(study._storage, "get_all_trials", None)
+    abandon_own(study)
+
+
+@pytest.mark.parametrize("by", ["somebody else", "its own process"])
+def test_what_was_recorded_but_not_told_is_told_by_others(make_study: MakeStudy, by: str) -> None:
+    study = make_study()
+    trial = claim(study)
+    assert trial is not None
+    study._storage.set_trial_user_attr(trial._trial_id, RECORD, record_of(trial, "completed", 0.5).to_dict())
+    if by == "somebody else":
+        study._storage.set_trial_user_attr(trial._trial_id, "owner", this_owner() | {"pid": 2**22 + 1})
+        assert bury_dead(study, Watch()) == [], "nothing is done again"
+    else:
+        abandon_own(study)
+    assert (study.trials[0].state, study.trials[0].value) == (TrialState.COMPLETE, 0.5)
+    assert [record.status for record in records(study)] == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told", "status"),
+    [("completed", "killed", "killed"), ("killed", "completed", "completed"), ("killed", "pruned", "pruned")],
+)
+def test_the_state_of_a_trial_has_the_last_word(
+    make_study: MakeStudy, recorded: str, told: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study()
+    trial = claim(study)
+    assert trial is not None
+    write, late = slots._set, record_of(trial, recorded, None).to_dict()
+
+    def write_at_the_same_moment(study: optuna.Study, trial_id: int, name: str, value: object) -> None:
+        write(study, trial_id, name, value)
+        write(study, trial_id, name, late)
+
+    monkeypatch.setattr(slots, "_set", write_at_the_same_moment)
+    assert finish(study, trial, record_of(trial, told, 0.5 if told != "killed" else None))
+    assert [record.status for record in records(study)] == [status]
 
 
 def test_a_worker_killed_on_this_machine_is_noticed_at_once(make_study: MakeStudy, tmp_path: Path) -> None:
