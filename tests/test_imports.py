@@ -17,7 +17,7 @@ SRC = ROOT / "src"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("tuning", "management"),
-    ("experiment", "prediction", "fanout", "fanout_worker"),
+    ("experiment", "hparams", "prediction", "fanout", "fanout_worker"),
     ("plan",),
     ("models",),
     ("comparison", "training"),

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..tuning.config import PHASES, HyperparameterConfig
+from ..tuning.config import PHASE_TITLES, PHASES, HyperparameterConfig
 from .common import python_command
 from .train_output import account_lines, terminal_width
 
 if TYPE_CHECKING:
-    from ..tuning.space import Dimension, SearchSpace
-
-PHASE_TITLES = {"random": "random", "bayesian": "Bayesian", "fine_tune": "fine-tuning"}
+    from ..tuning.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def print_space(spaces: Sequence[SearchSpace], config: HyperparameterConfig, obj
     for space in spaces:
         print(f"  {space.model}")
         entries = [
-            (dimension.name, range_text(dimension), f"default {_value(dimension.default)}")
+            (dimension.name, dimension.describe(), f"default {_value(dimension.default)}")
             for dimension in space.dimensions
         ]
         for line in account_lines(entries, terminal_width() - 2):
@@ -65,14 +63,6 @@ def print_space(spaces: Sequence[SearchSpace], config: HyperparameterConfig, obj
             _wrapped("fixed: " + ", ".join(f"{name}={_value(value)}" for name, value in space.fixed.items()), "    ")
         for note in space.notes:
             _wrapped(note, "    ")
-
-
-def range_text(dimension: Dimension) -> str:
-    """``1e-05 to 0.1, logarithmic`` or ``16, 32, 64``."""
-    if dimension.choices is not None:
-        return ", ".join(_value(choice) for choice in dimension.choices)
-    scale = ", logarithmic" if dimension.log else ""
-    return f"{_value(dimension.low)} to {_value(dimension.high)}{scale}"
 
 
 def print_cost(costs: Mapping[str, float], config: HyperparameterConfig, jobs: int) -> None:

@@ -68,7 +68,7 @@ def start_search(request: SearchRequest, output: Path, name: str | None, way: Se
         from ..tracking.run_folder import create_root, only_command_on
         from ..training.device import select_device
         from ..tuning.search import plan_search, write_search
-        from ..tuning.storage import default_storage
+        from ..tuning.storage import absolute, default_storage
         from ..tuning.studies import create_study, shared_storage
 
         select_device(request.training.device)
@@ -86,8 +86,8 @@ def start_search(request: SearchRequest, output: Path, name: str | None, way: Se
         if way.dry_run:
             return 0
         if request.storage:
-            if "://" not in request.storage:  # `--resume` may be typed somewhere else
-                request = dataclasses.replace(request, storage=str(Path(request.storage).absolute()))
+            # `--resume` may be typed somewhere else.
+            request = dataclasses.replace(request, storage=absolute(request.storage))
             shared_storage(str(request.storage))  # what is wrong with it is told before a folder is made
         root = root or create_root(output, name)
         with only_command_on(root):
@@ -148,7 +148,7 @@ def _stored_place(root: Path, place: str, is_default: bool) -> str:
 
     if is_default:
         return default_storage(root)
-    if ":***@" in place or "***" in place:
+    if "***" in place:
         raise UserError(f"the password of the storage {place} is not kept; give --storage URL with it")
     return place
 
@@ -391,6 +391,6 @@ def records(study: optuna.Study) -> list[TrialRecord]:
 
 def hidden_place(place: str) -> str:
     """The storage without its password."""
-    from ..tuning.storage import hidden
+    from ..data.reading.sources import hide_password
 
-    return hidden(place)
+    return hide_password(place)

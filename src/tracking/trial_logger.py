@@ -7,9 +7,8 @@ from typing import Any
 
 from ..errors import UserError, did_you_mean
 from .tag_tables import trials as names
+from .tag_tables.trials import PHASES
 from .training_logger import TrainingLogger
-
-PHASES = ("random", "bayesian", "fine_tune")
 
 
 class TrialLogger(TrainingLogger):

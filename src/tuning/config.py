@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from ..errors import OptionError
 from ..options import Options, option
+from ..tracking.tag_tables.trials import PHASES
 
-PHASES = ("random", "bayesian", "fine_tune")
+PHASE_TITLES = {"random": "random", "bayesian": "Bayesian", "fine_tune": "fine-tuning"}
 OBJECTIVES = {"mse": "minimize", "brier": "minimize", "loss": "minimize", "accuracy": "maximize"}
 """Validation values a search can go by, and which way is better."""
 

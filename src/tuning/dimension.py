@@ -101,6 +101,12 @@ class Dimension:
         """A value of the search as the option takes it: lists are lists again."""
         return value if self.items is None or value is None else parse_value(self.name, value, _ITEMS[self.items])
 
+    def describe(self) -> str:
+        """``1e-05 to 0.1, logarithmic`` or ``16, 32, 64``."""
+        if self.choices is not None:
+            return ", ".join(_short(choice) for choice in self.choices)
+        return f"{_short(self.low)} to {_short(self.high)}{', logarithmic' if self.log else ''}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that ``json`` can write."""
         return dataclasses.asdict(self)
@@ -129,6 +135,10 @@ class Dimension:
 
     def _unscaled(self, place: float) -> float:
         return math.exp(place) if self.log else place
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def as_plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
+from ..data.reading.sources import hide_password
 from ..data.series import SeriesData
 from ..errors import OptionError, UserError
 from ..plan import Selection, parse_settings, plan_runs
@@ -18,7 +19,6 @@ from .objective import LOSS_OPTIONS, resolve_objective
 from .request import SearchRequest
 from .space import NothingToSearch, SearchSpace, build_space
 from .space_file import load_space_file
-from .storage import hidden
 from .studies import ModelSearch
 
 SEARCH_VERSION = 1
@@ -65,6 +65,7 @@ def plan_search(request: SearchRequest, data: SeriesData) -> tuple[list[ModelSea
         searches.append(ModelSearch("", "", plan, space, config, objective, uses_gradients, data.fingerprint()))
     if not searches:
         raise OptionError("none of the models has anything to search; " + "; ".join(left_out))
+    _check_horizons(searches)
     shown = _shown(searches)
     for place, search in enumerate(searches):
         searches[place] = dataclasses.replace(search, plan=dataclasses.replace(search.plan, shown=shown))
@@ -82,6 +83,21 @@ def _shown(searches: Sequence[ModelSearch]) -> tuple[str, ...]:
     shown = ["model", *(name for name in _SHOWN_FIRST if name in varied & everywhere)]
     further = (name for name in _SHOWN_ANYWAY if name not in shown)
     return (*shown, *itertools.islice(further, max(0, SHOWN_COLUMNS - len(shown))))
+
+
+def _check_horizons(searches: Sequence[ModelSearch]) -> None:
+    """Models that forecast differently far ahead cannot be compared in the end.
+
+    Raises:
+        OptionError: if they would.
+    """
+    fixed = {search.space.fixed.get("horizon", search.plan.data.horizon) for search in searches}
+    searched = [search.model for search in searches if search.is_relative]
+    if len(searches) > 1 and (searched or len(fixed) > 1):
+        raise OptionError(
+            "models are compared at one horizon, but the space file searches it or sets several, for "
+            f"{', '.join(search.model for search in searches)}; search such models one by one"
+        )
 
 
 def _given(request: SearchRequest, model: str) -> set[str]:
@@ -126,14 +142,14 @@ def write_search(
     root: Path, request: SearchRequest, searches: Sequence[ModelSearch], storage: str, command: Sequence[str]
 ) -> None:
     """Write ``search.json``."""
-    kept = dataclasses.replace(request, storage=hidden(storage) if request.storage else None)
+    kept = dataclasses.replace(request, storage=hide_password(storage) if request.storage else None)
     write_json(
         root / SEARCH_FILE,
         {
             "version": SEARCH_VERSION,
             "name": root.name,
-            "command": [hidden(word) for word in command],
-            "storage": hidden(storage),
+            "command": [hide_password(word) for word in command],
+            "storage": hide_password(storage),
             "models": [search.model for search in searches],
             "objective": searches[0].objective,
             "config": searches[0].config.to_dict(),

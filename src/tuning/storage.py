@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.reading.sources import hide_password
 from ..errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ SQLITE_WAIT_SECONDS = 60  # for another process that writes
 CONNECT_SECONDS = 10  # for a server to answer
 PAUSES = (0.1, 0.3, 1.0, 3.0)  # while another process makes the tables
 _KINDS = ("sqlite", "postgresql", "mysql+pymysql", "mariadb+pymysql")
-_USER = re.compile(r"://[^:/@\s]*(:\S*)?@")  # a password may hold / and, wrongly, @
-_PASSWORD = re.compile(r"([?&](?:password|passwd|pwd|sslpassword)=)[^&\s]*", re.IGNORECASE)
 _PACKAGES = {"psycopg": '"psycopg[binary]"', "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 _TIMED_DRIVERS = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # that know connect_timeout
 _THERE_ALREADY = re.compile(r"already exists|unique constraint|duplicate entry", re.IGNORECASE)
@@ -30,9 +29,13 @@ def default_storage(root: Path) -> str:
     return str(root.absolute() / JOURNAL_FILE)
 
 
-def hidden(place: str) -> str:
-    """A storage as it may be shown: without user and password."""
-    return _PASSWORD.sub(r"\1***", _USER.sub("://***@", place))
+def absolute(place: str) -> str:
+    """The same storage, named so that it is found from any folder."""
+    if "://" not in place:
+        return str(Path(place).absolute())
+    scheme, _, path = place.partition(":///")
+    is_relative = scheme.startswith("sqlite") and path and not path.startswith(("/", ":memory:", "file:"))
+    return f"{scheme}:///{Path(path).absolute().as_posix()}" if is_relative else place
 
 
 def open_storage(place: str) -> BaseStorage:
@@ -79,7 +82,7 @@ def _open_database(place: str) -> BaseStorage:
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-    shown = hidden(place)
+    shown = hide_password(place)
     try:
         url = sqlalchemy.make_url(place)
         if "@" in (url.host or ""):

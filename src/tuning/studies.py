@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
+from ..data.reading.sources import hide_password
 from ..errors import UserError
 from ..models import load_plugin
 from ..plan import RunPlan
@@ -21,7 +22,7 @@ from .objective import direction_of
 from .pruning import build_pruner
 from .samplers import PhaseSampler
 from .space import SearchSpace
-from .storage import hidden, open_storage
+from .storage import open_storage
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -216,10 +217,13 @@ def find_search(place: str, name: str | None) -> list[tuple[optuna.Study, ModelS
     if not chosen:
         known = f"it holds {', '.join(searches)}" if searches else "it holds none"
         wanted = f"the search {name}" if name else "a search"
-        raise UserError(f"the storage {hidden(place)} must hold {wanted}, but {known}; was it begun with this storage?")
+        raise UserError(
+            f"the storage {hide_password(place)} must hold {wanted}, but {known}; was it begun with this storage?"
+        )
     if len(chosen) > 1:
         raise UserError(
-            f"a worker takes part in one search, but {hidden(place)} holds {', '.join(chosen)}; name one with --name"
+            f"a worker takes part in one search, but {hide_password(place)} holds {', '.join(chosen)}; "
+            "name one with --name"
         )
     return [opened_study(place, known) for known in names if known.rpartition("/")[0] == chosen[0]]
 

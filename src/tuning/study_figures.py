@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from ..tracking.tag_tables import studies as tags
-from .config import PHASES
+from .config import PHASE_TITLES, PHASES
 from .reports import TrialRecord
-from .study_summary import PHASE_TITLES, StudySummary, best_so_far, shown
+from .study_summary import StudySummary, best_so_far, shown
+from .value_scale import ValueScale, value_of, valued
 
 if TYPE_CHECKING:
     from .dimension import Dimension
@@ -32,7 +32,6 @@ LONGEST_NAME = 26  # letters of a name that are shown
 FEWEST_FOR_BACKGROUND = 10  # trials from which on a contour has a background
 REACH = 0.1  # of a trial in it: the standard deviation of its weight, as a share of each axis
 NEXT_TO_NOTHING = 0.1  # summed weight of trials below which the background stays white
-FEW_TICKS = 5
 MOST_NAMED = 8  # whole numbers that an axis names one by one
 GRID = 60  # points of the background along each axis
 AT_THE_EDGE = 1.09  # where what has no place on the axis stands, as a share of the way from the best to the edge
@@ -44,7 +43,7 @@ def draw_all(summary: StudySummary) -> Iterator[tuple[str, Figure]]:
 
     Nothing while no trial has a value. Failed trials have a place where they have one without a value.
     """
-    if not _valued(summary.records):
+    if not valued(summary.records):
         return
     yield tags.HISTORY_IMAGE, history_figure(summary)
     yield tags.SLICE_IMAGE, slice_figure(summary)
@@ -142,9 +141,9 @@ def contour_figure(summary: StudySummary) -> Figure:
     """
     across, down = _most_important_numbers(summary)
     scale = ValueScale.of(summary)
-    records = _valued(record for record in summary.records if across.name in record.hyperparameters)
+    records = valued(record for record in summary.records if across.name in record.hyperparameters)
     x, y = _places(across, records), _places(down, records)
-    shares = scale.shares([_value(record) for record in records])
+    shares = scale.shares([value_of(record) for record in records])
     figure = _figure(6.4, 5.0)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.15, right=0.98, top=0.92, bottom=0.2)
@@ -161,7 +160,7 @@ def contour_figure(summary: StudySummary) -> Figure:
     axes.set_ylim(-0.04, 1.04)
     axes.set_title(f"{summary.model}: two hyperparameters together", fontsize=11, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
-    goes_on = any(scale.is_beyond(_value(record)) for record in records)
+    goes_on = any(scale.is_beyond(value_of(record)) for record in records)
     _colour_bar(figure, axes, scale, summary.unit, goes_on=goes_on)
     _legend(figure, [*_fill_styles(records), *_best_style(summary)])
     return figure
@@ -171,14 +170,14 @@ def parallel_figure(summary: StudySummary) -> Figure:
     """A line a trial through all hyperparameters to the objective, coloured by it; the best is thick."""
     dimensions, scale = summary.space.dimensions, ValueScale.of(summary)
     names = {dimension.name for dimension in dimensions}
-    records = [record for record in _valued(summary.records) if names <= record.hyperparameters.keys()]
+    records = [record for record in valued(summary.records) if names <= record.hyperparameters.keys()]
     width, height = max(6.4, 1.6 + 1.05 * len(dimensions)), 5.0
     figure = _figure(width, height)
     axes = figure.subplots()
     labels = [_shortened(name) for name in (*(dimension.name for dimension in dimensions), summary.objective)]
     room = 0.55 + 0.033 * max(map(len, labels))  # inches above the axes: title, and names that stand aslant
     figure.subplots_adjust(left=0.3 / width, right=1 - 1.3 / width, top=1 - room / height, bottom=0.13)
-    shares = scale.shares([_value(record) for record in records])
+    shares = scale.shares([value_of(record) for record in records])
     last = 1 - shares if summary.maximize else shares
     heights = np.column_stack([*(_places(dimension, records) for dimension in dimensions), last])
     _draw_lines(axes, summary, records, heights, shares)
@@ -201,88 +200,6 @@ def parallel_figure(summary: StudySummary) -> Figure:
         styles.append(Line2D([], [], color=BEST_COLOUR, linewidth=2.6, label="best"))
     _legend(figure, styles)
     return figure
-
-
-# ---- the objective ----
-
-
-@dataclass(frozen=True)
-class ValueScale:
-    """Which part of the objective is shown, from the best trial to an edge beyond which values are far worse than most.
-
-    Attributes:
-        sign: 1 if lower values are better, -1 if higher ones are.
-        log: whether the axis is logarithmic, as for values of one sign that span a factor of ten.
-        best, edge: ends of what is shown as losses: times ``sign``, and after the logarithm.
-    """
-
-    sign: float
-    log: bool
-    best: float
-    edge: float
-
-    @classmethod
-    def of(cls, summary: StudySummary) -> ValueScale:
-        """That fits all trials of a study."""
-        values = np.array([_value(record) for record in _valued(summary.records)])
-        sign = -1.0 if summary.maximize else 1.0
-        if values.size and values.min() > 0:
-            best, edge = _ends(sign * np.log10(values))
-            if edge - best >= 1:
-                return cls(sign, True, best, edge)
-        return cls(sign, False, *_ends(sign * values))
-
-    def losses(self, values: Sequence[float]) -> np.ndarray:
-        """Lower is better, the logarithm where the axis has it."""
-        numbers = np.asarray(values, dtype=float)
-        return self.sign * (np.log10(numbers) if self.log else numbers)
-
-    def shares(self, values: Sequence[float]) -> np.ndarray:
-        """Values as 0 for the best to 1 for the edge and all beyond."""
-        return np.clip((self.losses(values) - self.best) / (self.edge - self.best), 0, 1)
-
-    def value(self, share: float) -> float:
-        """The value at a share of the way from the best to the edge."""
-        loss = self.best + share * (self.edge - self.best)
-        return float(10 ** (self.sign * loss)) if self.log else float(self.sign * loss)
-
-    def label(self, share: float) -> str:
-        """The same as text."""
-        return f"{self.value(share):.3g}"
-
-    def is_beyond(self, value: float) -> bool:
-        """Whether a value is worse than the edge."""
-        return bool(self.losses([value])[0] > self.edge)
-
-    def set_axis(self, axes: Any) -> None:
-        """Make this the vertical axis, with room for what stands at the edge."""
-        if self.log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if self.edge - self.best < 3 else (1,)))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-            axes.yaxis.set_minor_locator(NullLocator())
-        else:
-            axes.yaxis.set_major_locator(MaxNLocator(FEW_TICKS))
-            axes.yaxis.get_major_formatter().set_useOffset(False)
-        axes.set_ylim(sorted((self.value(-0.06), self.value(1.14))))
-
-
-def _ends(losses: np.ndarray) -> tuple[float, float]:
-    """The best loss and the worst that is shown: at most four times as far from the best as three quarters of all."""
-    if not losses.size:
-        return 0.0, 1.0
-    best, quartile = float(losses.min()), float(np.quantile(losses, 0.75, method="lower"))
-    edge = float(losses[losses <= best + 4 * (quartile - best)].max() if quartile > best else losses.max())
-    return best, edge if edge > best else best + max(abs(best), 1e-12) * 0.1
-
-
-def _value(record: TrialRecord) -> float:
-    return math.nan if record.value is None else record.value
-
-
-def _valued(records: Any) -> list[TrialRecord]:
-    """Those that completed or were pruned, with a finite value."""
-    return [r for r in records if r.status in ("completed", "pruned") and math.isfinite(_value(r))]
 
 
 # ---- hyperparameters ----
@@ -356,7 +273,7 @@ def _scatter(
     groups: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for place, record in zip(places, records, strict=True):
         how = _how(record, scale)
-        height = scale.value(AT_THE_EDGE) if how in (FAILED, BEYOND) else _value(record)
+        height = scale.value(AT_THE_EDGE) if how in (FAILED, BEYOND) else value_of(record)
         groups.setdefault((record.phase, how), []).append((place, height))
     for (phase, how), points in groups.items():
         style = _marker(how, PHASE_COLOURS.get(phase, "grey"), scale)
@@ -383,9 +300,9 @@ def _scatter_by_value(
 
 def _how(record: TrialRecord, scale: ValueScale) -> str:
     """How a trial ended, as far as it is drawn differently."""
-    if not _valued([record]):
+    if not valued([record]):
         return FAILED
-    if scale.is_beyond(_value(record)):
+    if scale.is_beyond(value_of(record)):
         return BEYOND
     return record.status
 
@@ -397,7 +314,7 @@ def _marker(how: str, colour: str, scale: ValueScale) -> dict[str, Any]:
 
 
 def _scatter_best(axes: Any, places: np.ndarray, summary: StudySummary, scale: ValueScale) -> None:
-    values = [_value(record) for record in _only_best(summary)]
+    values = [value_of(record) for record in _only_best(summary)]
     axes.scatter(places, values, s=90, marker="*", color=BEST_COLOUR, edgecolors="white", linewidths=0.6, zorder=4)
 
 

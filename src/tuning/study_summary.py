@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from .config import PHASES, HyperparameterConfig
+from .config import PHASE_TITLES, PHASES, HyperparameterConfig
 from .dimension import as_plain
 from .objective import direction_of, is_better
 from .reports import STATUSES, TrialRecord
@@ -21,10 +21,8 @@ from .samplers import comparable_losses, silence
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from .dimension import Dimension
     from .space import SearchSpace
 
-PHASE_TITLES = {"random": "random", "bayesian": "Bayesian", "fine_tune": "fine-tuning"}
 FEWEST_TRIALS = 10  # that importances are worked out from; and
 TRIALS_PER_DIMENSION = 2  # so many for each hyperparameter
 TOP_SHARE = 1 / 3  # of the trials, whose hyperparameters are compared with those of all
@@ -187,7 +185,7 @@ class StudySummary:
         for dimension in self.space.dimensions:
             value = as_plain(best.hyperparameters.get(dimension.name))
             strong = "**" if value != dimension.default else ""
-            cells = (f"{strong}{shown(value)}{strong}", shown(dimension.default), _range(dimension))
+            cells = (f"{strong}{shown(value)}{strong}", shown(dimension.default), dimension.describe())
             rows.append(f"| `{dimension.name}` | {' | '.join(cells)} |")
         return [" ".join(sentences), "\n".join(rows)]
 
@@ -273,9 +271,3 @@ def _brief(record: TrialRecord | None) -> dict[str, Any] | None:
 
 def _where(record: TrialRecord) -> str:
     return f"{PHASE_TITLES.get(record.phase, record.phase)} phase, {record.epochs} epochs"
-
-
-def _range(dimension: Dimension) -> str:
-    if dimension.choices:
-        return ", ".join(shown(choice) for choice in dimension.choices)
-    return f"{shown(dimension.low)} to {shown(dimension.high)}{', logarithmic' if dimension.log else ''}"

@@ -17,12 +17,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from ..comparison.leaderboard import NAIVE
 from ..data.series import SeriesData
 from ..errors import TrainingError, UserError
-from ..experiment import cached_data, on_gpu, open_run, start_session, write_config
+from ..experiment import cached_data, on_gpu, open_run, write_config
+from ..hparams import start_session
 from ..models import create_model
 from ..plan import RunPlan
 from ..tracking import tags
 from ..tracking.event_writer import EventWriter, SilentWriter
-from ..tracking.findings import Finding
 from ..tracking.model_graph import model_table
 from ..tracking.options import Delivery
 from ..tracking.run_folder import CHECKPOINT_FOLDER, RESULTS_FILE, write_json
@@ -227,7 +227,7 @@ class Trial:
             logging=plan.logging,
             resumable=False,  # a trial that is stopped is done again, and many checkpoints would fill the disk
             findings=FindingHandling(
-                lambda finding: _keep(finding, log),
+                lambda finding: log.line(finding.line()),  # not told: a search tries what cannot work
                 Delivery.from_dict(self.payload.get("delivery") or {}),
                 f"{self.search.search}/{plan.folder}",
             ),
@@ -238,7 +238,6 @@ class Trial:
         if not self.search.is_relative:
             return None
         model = create_model(NAIVE, data.spec, {})
-
         losses = mean_losses(model, data.validation, plan.training, torch.device("cpu"))
         return objective_value(self.search.objective, losses)
 
@@ -306,8 +305,3 @@ class WithoutGraph(EventWriter):
         """Write the table of layers; there is no graph."""
         self.add_text(tags.MODEL_SUMMARY, model_table(model), 0)
         return False
-
-
-def _keep(finding: Finding, log: RunLog) -> None:
-    """Findings of trials stay with the trial: a search tries what cannot work."""
-    log.line(finding.line())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from src.errors import UserError
+from src.errors import OptionError, UserError
 from src.experiment import cached_data
 from src.tuning.config import HyperparameterConfig
 from src.tuning.request import SearchRequest
@@ -62,6 +63,17 @@ def test_hyperparameters_shown_unasked_are_those_that_every_model_has(searches: 
     assert len(shown) == 1
     (names,) = shown
     assert names[0] == "model" and len(names) >= 5 and "hidden_size" not in names and "lr" in names
+
+
+@pytest.mark.parametrize("space", [{"horizon": {"low": 1, "high": 3}}, {"gru:*": {"horizon": 2}}])
+def test_models_are_searched_at_one_horizon(space: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "space.json"
+    file.write_text(json.dumps(space))
+    request = replace(REQUEST, space=str(file))
+    with pytest.raises(OptionError, match=r"one horizon.*gru:basic, linear:dlinear; search such models one by one"):
+        plan_search(request, cached_data(request.data))
+    alone, _ = plan_search(replace(request, models=("gru:basic",)), cached_data(request.data))
+    assert len(alone) == 1
 
 
 def test_all_a_worker_needs_is_in_the_storage(searches: list[ModelSearch], tmp_path: Path) -> None:

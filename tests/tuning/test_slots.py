@@ -258,8 +258,10 @@ def test_nobody_looks_for_what_could_not_be_ended_if_all_was(
 ) -> None:
     study = make_study()
     end(study)
-    monkeypatch.setattr(study._storage, "get_all_trials", None)
+    asked: list[object] = []
+    monkeypatch.setattr(study._storage, "get_all_trials", lambda *arguments, **named: asked.append(arguments))
     abandon_own(study)
+    assert asked == []
 
 
 @pytest.mark.parametrize("by", ["somebody else", "its own process"])

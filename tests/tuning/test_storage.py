@@ -18,9 +18,10 @@ import sqlalchemy
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from src.data.reading.sources import hide_password
 from src.errors import UserError
 from src.tuning import storage as storage_module
-from src.tuning.storage import default_storage, hidden, open_storage
+from src.tuning.storage import absolute, default_storage, open_storage
 from tests.conftest_postgres import start_postgres
 
 
@@ -213,7 +214,7 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     ],
 )
 def test_passwords_are_hidden(place: str, shown: str) -> None:
-    assert hidden(place) == shown
+    assert hide_password(place) == shown
 
 
 @pytest.mark.parametrize(
@@ -292,3 +293,19 @@ def test_a_connection_that_broke_is_replaced(postgres: str) -> None:
     engine.dispose()
     study.set_user_attr("after", 1)
     assert load(place).user_attrs == {"after": 1}
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("mine.journal", "{here}/mine.journal"),
+        ("sqlite:///mine.db", "sqlite:///{here}/mine.db"),
+        ("sqlite:////tmp/mine.db", "sqlite:////tmp/mine.db"),
+        ("postgresql://server/db", "postgresql://server/db"),
+    ],
+)
+def test_a_storage_is_found_from_any_folder(
+    place: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute(place) == found.format(here=tmp_path)

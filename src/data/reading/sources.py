@@ -176,9 +176,13 @@ def open_sources(options: ReadingOptions) -> list[Source]:
     raise DataError(_not_there(path, data))
 
 
+_USER = re.compile(r"://[^:/@\s]*(:\S*)?@")  # a password may hold / and, wrongly, @
+_PASSWORD = re.compile(r"([?&](?:password|passwd|pwd|sslpassword)=)[^&\s]*", re.IGNORECASE)
+
+
 def hide_password(address: str) -> str:
-    """An address without the user and password in it."""
-    return re.sub(r"//([^/@]*)@", "//***@", address)
+    """An address without the user and password in it, wherever the password stands."""
+    return _PASSWORD.sub(r"\1***", _USER.sub("://***@", address))
 
 
 def _exists(path: Path) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .spec import MetricSpec
 
+PHASES = ("random", "bayesian", "fine_tune")
+"""Of a search; ``trial/phase`` is the place in here."""
+
 METADATA = "trial/metadata"
 PHASE = "trial/phase"
 NUMBER = "trial/number"
