@@ -21,10 +21,10 @@ import torch
 
 from .comparison.evaluate import evaluate, predictions_csv
 from .comparison.leaderboard import leaderboard, leaderboard_csv
-from .data.loading import load_data
+from .data.loading import Data, load_data
 from .data.options import DataOptions
-from .data.scaling import Scaler
 from .data.series import SeriesData
+from .data.text import TextData
 from .errors import TrainingError, UserError
 from .hparams import start_session
 from .models import create_model, load_plugin
@@ -92,7 +92,7 @@ def _goes_on(folder: Path, training: TrainingConfig) -> bool:
     return 0 < done["epochs"] < training.epochs and waited < training.patience
 
 
-def data_to_resume(root: Path, plans: Sequence[RunPlan]) -> SeriesData:
+def data_to_resume(root: Path, plans: Sequence[RunPlan]) -> Data:
     """The data of a folder's runs.
 
     Raises:
@@ -112,7 +112,7 @@ def run(payload: Mapping[str, Any], report: Callable[[Any], None]) -> dict[str, 
     Args:
         payload: ``root`` (folder of the command), ``plan`` (``RunPlan.to_dict``), ``resume``, ``place`` (the run's
             number, which decides its GPU where there are several), ``delivery`` (``Delivery.to_dict``: whom findings
-            are sent to), and, if it is known already, ``scaler`` (``Scaler.to_dict``).
+            are sent to), and, if it is known already, ``fitted`` (of the data).
         report: receives an ``EpochProgress`` after every epoch, and every ``Finding`` of the diagnosis.
 
     Returns:
@@ -125,7 +125,7 @@ def run(payload: Mapping[str, Any], report: Callable[[Any], None]) -> dict[str, 
     root, resume = Path(payload["root"]), bool(payload.get("resume"))
     with open_run(plan, root, resume=resume) as log:
         delivery = Delivery.from_dict(payload.get("delivery") or {})
-        return _Run(plan, root, cached_data(plan.data, payload.get("scaler")), log, delivery).carry_out(
+        return _Run(plan, root, cached_data(plan.data, payload.get("fitted")), log, delivery).carry_out(
             report, resume, payload.get("place", 0)
         )
 
@@ -193,28 +193,30 @@ def _only_run_in(folder: Path) -> Iterator[None]:
         yield
 
 
-_data: dict[DataOptions, SeriesData] = {}
+_data: dict[DataOptions, Data] = {}
 
 
-def cached_data(options: DataOptions, scaler: Mapping[str, Any] | None = None) -> SeriesData:
+def cached_data(options: DataOptions, fitted: Mapping[str, Any] | None = None) -> Data:
     """The data of the last options asked for, so that a process training several models reads them once.
 
     Args:
         options: which data.
-        scaler: what another process fitted to them, which spares importing scikit-learn.
+        fitted: what another process learnt from them, which spares doing it again.
     """
     if options not in _data:
-        data = _recut(options) or load_data(options, scaler=Scaler.from_dict(dict(scaler)) if scaler else None)
+        data = _recut(options) or load_data(options, fitted=fitted)
         _data.clear()
         _data.update({options: data, data.options: data})  # a plan holds the options with nothing left open
     return _data[options]
 
 
-def _recut(options: DataOptions) -> SeriesData | None:
+def _recut(options: DataOptions) -> Data | None:
     """The rows at hand in other windows, if nothing else is asked for; samples may follow from the window."""
     for data in _data.values():
-        if not options.data.startswith("sample:") and options == dataclasses.replace(
-            data.options, window=options.window, horizon=options.horizon
+        if (
+            isinstance(data, SeriesData)
+            and not options.data.startswith("sample:")
+            and options == dataclasses.replace(data.options, window=options.window, horizon=options.horizon)
         ):
             return data.recut(options.window, options.horizon)
     return None
@@ -223,7 +225,7 @@ def _recut(options: DataOptions) -> SeriesData | None:
 class _Run:
     """One run in one folder."""
 
-    def __init__(self, plan: RunPlan, root: Path, data: SeriesData, log: RunLog, delivery: Delivery) -> None:
+    def __init__(self, plan: RunPlan, root: Path, data: Data, log: RunLog, delivery: Delivery) -> None:
         self.plan, self.data, self.log, self.delivery = plan, data, log, delivery
         self.root, self.folder = root, root / plan.folder
         seed_everything(plan.training.seed)
@@ -241,13 +243,7 @@ class _Run:
                 start_session(writer, self.plan, self.data, f"{self.plan.label or self.plan.model} {self.root.name}")
             observers: list[Observer] = [ProgressReporter(self._reporter(report))]
             if self.plan.tensorboard:
-                from .comparison.forecast_figures import ForecastFigures  # matplotlib, which others need not wait for
-
-                observers.insert(0, ForecastFigures(self.data, writer))
-                if self.data.spec.task == "direction":
-                    from .comparison.decision_figures import DecisionFigures
-
-                    observers.insert(1, DecisionFigures(self.data, writer))
+                observers = [*_figures(self.data, writer), *observers]
             result = fit(
                 self.model,
                 self.data,
@@ -289,19 +285,11 @@ class _Run:
         write_atomically(self.folder / PREDICTIONS_FILE, predictions_csv(self.model, self.data))
         epoch = max(0, result.best_epoch)
         values = {tags.TEST_PREFIX + name: value for name, value in test.items() if value is not None}
-        values[tags.BEST_OBJECTIVE] = validation["brier" if self.data.spec.task == "direction" else "mse_scaled"]
+        values[tags.BEST_OBJECTIVE] = validation["mse_scaled" if self.data.spec.task == "forecast" else "brier"]
         writer.add_values({tags.BEST_VALUE: result.best, **values}, epoch)
         if self.plan.tensorboard:
-            from .comparison.forecast_figures import draw_forecasts
-
             title = f"{self.plan.label or self.plan.model}, test part, best epoch {epoch}"
-            figure = draw_forecasts(self.model, self.data, "test", title)
-            writer.add_figure(tags.FORECAST_TEST_IMAGE, figure, epoch, close=False)
-            if "confusion_matrix" in details:
-                from .comparison.decision_figures import draw_confusion
-
-                figure = draw_confusion(details["confusion_matrix"], title)
-                writer.add_figure(CONFUSION_TEST_IMAGE, figure, epoch, close=False)
+            self._draw_test(writer, epoch, title, details)
         fingerprint = self.data.fingerprint()
         label = {"label": self.plan.label, "search_epochs": self.plan.search_epochs} if self.plan.label else {}
         return {
@@ -325,8 +313,43 @@ class _Run:
             "parameters": self.model.parameter_count,
         }
 
+    def _draw_test(
+        self, writer: EventWriter | SilentWriter, epoch: int, title: str, details: Mapping[str, Any]
+    ) -> None:
+        """Figures of the test part, by the best weights."""
+        if isinstance(self.data, TextData):
+            from .comparison.class_figures import draw_test_figures
 
-def write_config(folder: Path, plan: RunPlan, data: SeriesData, parameters: int) -> None:
+            draw_test_figures(self.model, self.data, writer, epoch, title)
+            return
+        from .comparison.forecast_figures import draw_forecasts
+
+        figure = draw_forecasts(self.model, self.data, "test", title)
+        writer.add_figure(tags.FORECAST_TEST_IMAGE, figure, epoch, close=False)
+        if "confusion_matrix" in details:
+            from .comparison.decision_figures import draw_confusion
+
+            figure = draw_confusion(details["confusion_matrix"], title)
+            writer.add_figure(CONFUSION_TEST_IMAGE, figure, epoch, close=False)
+
+
+def _figures(data: Data, writer: EventWriter | SilentWriter) -> list[Observer]:
+    """What draws the validation part while a model learns; matplotlib, which others need not wait for."""
+    if isinstance(data, TextData):
+        from .comparison.class_figures import ClassFigures
+
+        return [ClassFigures(data, writer)]
+    from .comparison.forecast_figures import ForecastFigures
+
+    observers: list[Observer] = [ForecastFigures(data, writer)]
+    if data.spec.task == "direction":
+        from .comparison.decision_figures import DecisionFigures
+
+        observers.append(DecisionFigures(data, writer))
+    return observers
+
+
+def write_config(folder: Path, plan: RunPlan, data: Data, parameters: int) -> None:
     """Write ``config.json``: the run's plan, and what it meets."""
     write_json(
         folder / CONFIG_FILE,

@@ -7,8 +7,8 @@ from typing import Any
 
 from . import registry
 from .comparison.leaderboard import ranking
+from .data.loading import Data
 from .data.options import DataOptions
-from .data.series import SeriesData
 from .models import load_all
 from .plan import RunPlan
 from .tracking import tags
@@ -20,7 +20,7 @@ _SHOWN_DATA = ("window", "horizon", "transform")
 _MAIN_HPARAMS = ("model", "hidden_size", "num_layers", "dropout", "lr")
 
 
-def start_session(writer: EventWriter | SilentWriter, plan: RunPlan, data: SeriesData, group_name: str) -> None:
+def start_session(writer: EventWriter | SilentWriter, plan: RunPlan, data: Data, group_name: str) -> None:
     """Enter a run in the HPARAMS tab. The seed is left out: TensorBoard averages the seeds of a group.
 
     TensorBoard draws a run in its parallel coordinates only if it has a value on every axis. So runs of a search have

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
+from .data.loading import Data
 from .data.options import DataOptions
 from .data.reading.sources import hide_password
-from .data.series import SeriesData
 from .data.snapshot import is_repeatable
 from .errors import OptionError, UserError, did_you_mean
 from .models import create_model, load_all
@@ -119,7 +119,7 @@ class Selection:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def plan_runs(selection: Selection, data: SeriesData, training: TrainingConfig) -> tuple[list[RunPlan], list[str]]:
+def plan_runs(selection: Selection, data: Data, training: TrainingConfig) -> tuple[list[RunPlan], list[str]]:
     """Resolve and check everything before the first epoch: every model is built once.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A trained run and new data: forecasts of what comes after them."""
+"""A trained run and new data: forecasts of what comes after them, or the classes of new texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from . import registry
-from .comparison.evaluate import forecast_table
+from .comparison.evaluate import class_table, forecast_table
 from .comparison.outlook_figure import Outlook
 from .data.future_dates import future_dates
 from .data.loading import read_series
@@ -19,6 +19,9 @@ from .data.options import ReadingOptions
 from .data.samples import load_sample
 from .data.series import PredictionData, SeriesData
 from .data.tables import Note, Table, date_text
+from .data.text import new_texts
+from .data.text_reading.reader import read_texts
+from .data.text_samples import TEXT_SAMPLES, load_text_sample
 from .errors import UserError, did_you_mean
 from .experiment import run_status
 from .models import load_plugin
@@ -177,6 +180,38 @@ def reading_options(trained: TrainedRun, data: str | None, changes: Mapping[str,
             known["query"] = None  # a query belongs to its database
         known["series"] = None  # and names of series to their file
     return ReadingOptions.from_dict({**known, **changes})
+
+
+def classify(trained: TrainedRun, texts: Sequence[str]) -> pd.DataFrame:
+    """Classes of new texts.
+
+    Args:
+        trained: a run on texts, as ``load_run`` returned it.
+        texts: as they are; tokens are cut and numbered as in training.
+
+    Returns:
+        a row per text: ``text``, ``predicted``, ``confidence``, ``p_<class>`` for each class, and of Bayesian models
+        ``epistemic`` and ``aleatoric`` uncertainty in nats.
+
+    Raises:
+        UserError: if the run is one on series, or there is no text.
+    """
+    if trained.model.spec.kind != "text":
+        raise UserError(f"texts need a run that was trained on texts, but {trained.folder} was on series; name --data")
+    if not texts:
+        raise UserError("there must be a text to classify, but got none")
+    return class_table(trained.model, trained.model.spec, new_texts(texts, trained.schema), with_truth=False)
+
+
+def read_new_texts(options: ReadingOptions) -> tuple[list[str], Sequence[Note]]:
+    """The texts that ``options.data`` names, a sample included, and what was found in them; labels are not needed."""
+    name = options.data.removeprefix(_SAMPLE_PREFIX)
+    found = (
+        load_text_sample(name)
+        if options.data.startswith(_SAMPLE_PREFIX) and name in TEXT_SAMPLES
+        else read_texts(options, with_labels=False)
+    )
+    return list(found.texts), found.notes
 
 
 def read_new(options: ReadingOptions, trained: TrainedRun) -> list[Table]:

@@ -108,7 +108,7 @@ def test_builds_from_defaults(name):
 @pytest.mark.parametrize("transform", ["level", "return"])
 def test_overfits_one_batch(name, transform):
     data = any_data(name, transform=transform)
-    model = build(name, data.spec, hidden_size=16, dropout=0.0)
+    model = build(name, data.spec, hidden_size=16, dropout=0.0, method="ensemble", members=2)
     batch = data.train.select(torch.arange(0, 80, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
     model.train()

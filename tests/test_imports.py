@@ -38,11 +38,12 @@ DIFFERENCES = {
     ("models.base_model", "training.loop"): "names of types only",
 }
 
-FRAMEWORK = {"models", "models.base_model", "models.sequence_model"}
+FRAMEWORK = {"models", "models.base_model", "models.sequence_model", "models.bayesian_model"}
 # What an architecture file may import. `training.loop` is not there: it is trained, it does not train.
 FOR_ARCHITECTURES = {
     "models.base_model",
     "models.sequence_model",
+    "models.bayesian_model",
     "data.base",
     "tracking.monitors",
     "registry",

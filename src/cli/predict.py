@@ -1,10 +1,11 @@
-"""``predict.py``: forecast what comes after new data, with a trained run or with all runs of a command."""
+"""``predict.py``: forecast what comes after new data, or classify new texts, with a run or all runs of a command."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,9 +47,9 @@ Reading: type[Options] = dataclasses.make_dataclass(
 
 
 class PredictCommand(VariadicCommand):
-    """``--series A B`` takes several values after one flag."""
+    """``--series A B`` and ``--text "One." "Two."`` take several values after one flag."""
 
-    variadic = several(ReadingOptions)
+    variadic = several(ReadingOptions) | {"text"}
 
 
 def predict(
@@ -60,6 +61,9 @@ def predict(
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="write a .csv or .parquet file; - for CSV on stdout"),
     ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", metavar="TEXT...", help="classify these texts instead of --data")
+    ] = None,
     every_window: Annotated[
         bool, typer.Option("--all", help="also the forecasts from within the data, with what was actual")
     ] = False,
@@ -70,15 +74,21 @@ def predict(
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
     **values: Any,
 ) -> None:
-    """Forecast the next horizon after the last row of new data, in their own units.
+    """Forecast the next horizon after the last row of new data, in their own units; or say the class of new texts.
 
-    Columns, scaling and the way of reading come from the run. For a run of task direction: probabilities of up.
+    Columns, scaling, tokens and the way of reading come from the run. For a run of task direction: probabilities of up.
+    Models that say how sure they are give 90 % intervals, or epistemic and aleatoric uncertainty.
     """
     if output not in (None, "-"):
         check_file(Path(str(output)), "--output", (".csv", ".parquet"), overwrite)
     if plot is not None:
         check_file(plot, "--plot", (".png",), overwrite)
-    table, outlooks, probabilities = forecast_all(run, given(values, Reading), every_window)
+    reading = given(values, Reading)
+    if text and "data" in reading:
+        raise OptionError("texts come from --text or from --data, but got both; leave one out")
+    table, outlooks, probabilities = predict_all(run, reading, text or [], every_window)
+    if plot is not None and not outlooks:
+        raise OptionError(f"--plot draws series, but got a run on texts, {run}; leave it out")
     if plot is not None:
         from ..comparison.outlook_figure import draw_outlooks
 
@@ -96,15 +106,21 @@ def predict(
 app.command(cls=PredictCommand)(with_parameters(predict, Reading))
 
 
-def forecast_all(run: Path, reading: Mapping[str, Any], every_window: bool) -> tuple[pd.DataFrame, list[Outlook], bool]:
-    """Forecast with one run or all completed runs of a folder, and say on stderr what was found in the data.
+def predict_all(
+    run: Path, reading: Mapping[str, Any], texts: Sequence[str], every_window: bool
+) -> tuple[pd.DataFrame, list[Outlook], bool]:
+    """Predict with one run or all completed runs of a folder, and say on stderr what was found in the data.
 
     Returns:
-        the forecasts, with a column ``model`` for the runs of a folder; what to draw; whether they are probabilities.
+        the predictions, with a column ``model`` for the runs of a folder; what to draw; whether those are
+        probabilities.
     """
     import pandas as pd
 
     from ..prediction import forecast_tables, load_run, read_new, reading_options, run_folders
+
+    if texts or _is_on_texts(run):
+        return _classify_all(run, reading, texts, every_window), [], False
 
     folders = run_folders(run)
     changes = {name: value for name, value in reading.items() if name != "data"}
@@ -126,6 +142,35 @@ def forecast_all(run: Path, reading: Mapping[str, Any], every_window: bool) -> t
         outlooks = _joined(outlooks, found.outlooks)
         task = trained.model.spec.task
     return pd.concat(tables, ignore_index=True), outlooks, task == "direction"
+
+
+def _is_on_texts(run: Path) -> bool:
+    from ..prediction import load_run, run_folders
+
+    return load_run(run_folders(run)[0]).model.spec.kind == "text"
+
+
+def _classify_all(run: Path, reading: Mapping[str, Any], texts: Sequence[str], every_window: bool) -> pd.DataFrame:
+    import pandas as pd
+
+    from ..prediction import classify, load_run, read_new_texts, reading_options, run_folders
+
+    if every_window:
+        raise OptionError("--all gives forecasts from within series, but got a run on texts; leave it out")
+    folders, tables = run_folders(run), []
+    changes = {name: value for name, value in reading.items() if name != "data"}
+    known = list(texts)
+    for folder in folders:
+        trained = load_run(folder)
+        if not known:
+            options = reading_options(trained, reading.get("data"), changes)
+            known, notes = read_new_texts(options)
+            say_what_was_found(options.data, notes)
+        table = classify(trained, known)
+        if folders != [run]:
+            table.insert(0, "model", trained.label)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _joined(outlooks: Sequence[Outlook], more: Sequence[Outlook]) -> list[Outlook]:
@@ -201,6 +246,11 @@ def write(file: Path, data: str | bytes) -> None:
 
 def show(table: pd.DataFrame) -> None:
     """Print the newest rows, to six digits."""
-    print(table.tail(ROWS_SHOWN).to_string(index=False, na_rep="", float_format=lambda value: f"{value:.6g}"))
+    shown = table.tail(ROWS_SHOWN)
+    if "text" in shown:
+        room = max(20, terminal_width() - 14 * (len(shown.columns) - 1))
+        shown = shown.assign(text=[textwrap.shorten(text, room, placeholder=" ...") for text in shown["text"]])
+    digits = 4 if "text" in shown else 6
+    print(shown.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.{digits}g}"))
     if len(table) > ROWS_SHOWN:
         print(f"the last {ROWS_SHOWN} of {len(table):,} rows; --output FILE writes all")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .common import python_command
 
 if TYPE_CHECKING:
-    from ..data.series import SeriesData
+    from ..data.loading import Data
     from ..plan import RunPlan
 
 
@@ -21,14 +21,15 @@ def terminal_width() -> int:
     return max(60, shutil.get_terminal_size((120, 24)).columns)
 
 
-def print_data(data: SeriesData, left_out: Sequence[str]) -> None:
+def print_data(data: Data, left_out: Sequence[str]) -> None:
     """Say which data are used, what was found in them and what was done: a line each, with the flag that changes it."""
     spec = data.spec
     print(f"data: {data.options.data}")
-    windows = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test"
-    shape = f"{spec.input_shape[0]} rows x {spec.input_shape[1]} features: {windows}"
+    parts = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test"
+    shape = f"{spec.input_shape[0]} rows x {spec.input_shape[1]} features: {parts}"
+    made = ("texts", parts, "--split") if spec.kind == "text" else ("windows", shape, "--window")
     lines = [(note.topic, note.text, note.option) for note in data.notes if not note.warning]
-    lines += [("windows", shape, "--window")]
+    lines += [made]
     lines += [("warning", f"{note.topic}: {note.text}", note.option) for note in data.notes if note.warning]
     for line in account_lines(lines, terminal_width()):
         print(line)

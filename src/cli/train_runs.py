@@ -85,7 +85,7 @@ def start_runs(
         with only_command_on(root):
             write_plan(root, plans, shown_command(sys.argv))
             print(f"writing to {root}", flush=True)
-            return carry_out(root, plans, plans, way, standby=standby, scaler=data.scaler.to_dict())
+            return carry_out(root, plans, plans, way, standby=standby, fitted=data.fitted())
 
 
 @contextlib.contextmanager
@@ -144,7 +144,7 @@ def carry_out(
     way: Way,
     *,
     standby: StandbyWorkers | None = None,
-    scaler: dict[str, Any] | None = None,
+    fitted: dict[str, Any] | None = None,
     resume: bool = False,
 ) -> int:
     """Train what is wanted, then show how all runs of the folder compare. Returns the exit code."""
@@ -154,9 +154,9 @@ def carry_out(
     from .watch import dashboard
 
     if resume:
-        scaler = data_to_resume(root, plans).scaler.to_dict()
+        fitted = data_to_resume(root, plans).fitted()
     keys = [display_name(plan) for plan in wanted]
-    shared = {"root": str(root), "resume": resume, "scaler": scaler, "delivery": way.delivery.to_dict()}
+    shared = {"root": str(root), "resume": resume, "fitted": fitted, "delivery": way.delivery.to_dict()}
     tasks = [
         Task(key, {**shared, "plan": plan.to_dict(), "place": place})
         for place, (key, plan) in enumerate(zip(keys, wanted, strict=True))

@@ -32,7 +32,7 @@ from .train_runs import (
 if TYPE_CHECKING:
     import optuna
 
-    from ..data.series import SeriesData
+    from ..data.loading import Data
     from ..fanout import Outcome, StandbyWorkers, Task
     from ..plan import RunPlan
     from ..tuning.studies import ModelSearch
@@ -99,7 +99,7 @@ def start_search(request: SearchRequest, output: Path, name: str | None, way: Se
             return Work(root, place, list(zip(studies, searches, strict=True)), way).lead(request, data, standby)
 
 
-def show_plan(searches: Sequence[ModelSearch], data: SeriesData, way: SearchWay) -> None:
+def show_plan(searches: Sequence[ModelSearch], data: Data, way: SearchWay) -> None:
     """What is searched; in a dry run also what it will cost, which is measured."""
     from .tune_output import print_cost, print_space
 
@@ -196,7 +196,7 @@ class Work:
         training = self.pairs[0][1].plan.training
         self.jobs, self.environment = job_count(way.jobs, training), worker_environment(training)
 
-    def lead(self, request: SearchRequest, data: SeriesData, standby: StandbyWorkers | None = None) -> int:
+    def lead(self, request: SearchRequest, data: Data, standby: StandbyWorkers | None = None) -> int:
         """All trials, the studies' own runs in the dashboard, and the final runs."""
         from ..tuning.search import set_status
         from ..tuning.study_log import StudyLog
@@ -208,7 +208,7 @@ class Work:
                 folder, study, search.space, search.config, search.objective, tensorboard=request.tensorboard
             )
         try:
-            self._until_done(data.scaler.to_dict(), standby, resume=f"--resume {shlex.quote(str(self.root))}")
+            self._until_done(data.fitted(), standby, resume=f"--resume {shlex.quote(str(self.root))}")
         except BaseException:
             set_status(self.root, "stopped")
             raise
@@ -226,7 +226,7 @@ class Work:
 
     # --- trials -------------------------------------------------------------------------------------------------------
 
-    def _until_done(self, scaler: dict[str, Any] | None, standby: StandbyWorkers | None, resume: str) -> None:
+    def _until_done(self, fitted: dict[str, Any] | None, standby: StandbyWorkers | None, resume: str) -> None:
         """Rounds of trials: those that wait, then those whose worker died meanwhile, here or elsewhere."""
         from .tune_progress import SearchPrinter
         from .watch import dashboard
@@ -237,7 +237,7 @@ class Work:
         printer = SearchPrinter(models, first.config, first.objective, ended=ended, jobs=self.jobs)
         try:
             with dashboard(self.root) if self.way.watch else contextlib.nullcontext(), termination_interrupts():
-                while (tasks := self._next_tasks(scaler)) or self._wait_for_others():
+                while (tasks := self._next_tasks(fitted)) or self._wait_for_others():
                     if tasks:
                         self._round(tasks, printer, standby)
         except KeyboardInterrupt:
@@ -247,7 +247,7 @@ class Work:
         finally:
             printer.close()
 
-    def _next_tasks(self, scaler: dict[str, Any] | None) -> list[Task]:
+    def _next_tasks(self, fitted: dict[str, Any] | None) -> list[Task]:
         """A task for every trial that waits, the models in turn."""
         from ..fanout import Task
         from ..tuning import slots
@@ -265,7 +265,7 @@ class Work:
             if not is_hopeless(study):
                 count = slots.slot_counts(study, search.config).waiting
                 waiting += [(place, search) for place in range(count)]
-        shared = {"storage": self.place, "root": str(self.root), "scaler": scaler, "deadline": self.deadline}
+        shared = {"storage": self.place, "root": str(self.root), "fitted": fitted, "deadline": self.deadline}
         shared |= {"delivery": self.way.delivery.to_dict()}
         waiting.sort(key=lambda entry: entry[0])
         return [
@@ -325,7 +325,7 @@ class Work:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _finish(self, request: SearchRequest, data: SeriesData) -> int:
+    def _finish(self, request: SearchRequest, data: Data) -> int:
         """Write the best configurations, train them beside the defaults, and say what was found."""
         from ..tuning.final import final_plans, find_winner, write_best
         from .tune_output import show_search_results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,12 @@ import pandas as pd
 import torch
 
 from ..data.base import Batch, DataSpec
+from ..data.loading import Data
 from ..data.series import SeriesData, SeriesSplit
+from ..data.text import TextData, TextSplit
 from ..metrics.classification import DirectionScores
+from ..metrics.distributions import ClassDistribution, ForecastDistribution
+from ..metrics.probabilistic import ClassScores, IntervalScores
 from ..metrics.series import ForecastScores
 
 BATCH_SIZE = 64
@@ -24,24 +28,47 @@ _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden rat
 _HALF = np.uint64(32)
 
 
-def evaluate(model: Any, data: SeriesData, part: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Score a model on every window of ``validation`` or ``test``.
+def evaluate(model: Any, data: Data, part: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Score a model on every window, or text, of ``validation`` or ``test``.
 
     Returns:
         the metrics by name, and what is more than one number: ``per_step``, the scaled errors per step ahead, or for
-        ``direction`` ``confusion_matrix``, rows what happened, columns what was said, "not up" first.
+        ``direction`` and ``classify`` ``confusion_matrix``, rows what happened, columns what was said, "not up" first.
+        Forecasts of models that say how sure they are have the scores of ``IntervalScores`` as well.
     """
+    if isinstance(data, TextData):
+        classes = score_classes(model, data, part)
+        return classes.results(), {"confusion_matrix": classes.confusion.tolist()}
     split = getattr(data, part)
     if data.spec.task == "direction":
         directions = score_directions(model, data, part)
         return directions.results(), {"confusion_matrix": directions.confusion.tolist()}
-    scores = ForecastScores(*data.spec.target_shape)
+    scores, intervals = ForecastScores(*data.spec.target_shape), IntervalScores()
     for batch in split.batches(BATCH_SIZE):
-        scaled = model.predict(batch.inputs).float().cpu().numpy()
+        said = distribution_of(model, batch.inputs)
+        if isinstance(said, ForecastDistribution):
+            intervals.add(batch.targets.to(said.mean.device), said)
+            scaled = said.mean.float().cpu().numpy()
+        else:
+            scaled = model.predict(batch.inputs).float().cpu().numpy()
         scores.add_scaled(batch.targets.cpu().numpy(), scaled)
         forecast = in_units(data.spec, split, batch, scaled)
         scores.add(split.actual(batch.index), forecast, split.persistence(batch.index))
-    return scores.results(), {"per_step": scores.per_step()}
+    return scores.results() | intervals.results(), {"per_step": scores.per_step()}
+
+
+def distribution_of(model: Any, inputs: torch.Tensor) -> ForecastDistribution | ClassDistribution | None:
+    """What a model says with how sure it is; None for those that do not."""
+    return model.distribution(inputs) if hasattr(model, "distribution") else None
+
+
+def score_classes(model: Any, data: TextData, part: str) -> ClassScores:
+    """What every probability of a part comes to, for the task ``classify``."""
+    scores = ClassScores(data.spec.class_shares)
+    for batch in getattr(data, part).batches(BATCH_SIZE):
+        said = model.distribution(batch.inputs)
+        scores.add(batch.targets, said)
+    return scores
 
 
 def score_directions(model: Any, data: SeriesData, part: str) -> DirectionScores:
@@ -54,7 +81,20 @@ def score_directions(model: Any, data: SeriesData, part: str) -> DirectionScores
     return scores
 
 
-def predictions(model: Any, split: SeriesSplit, index: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:
+def point(model: Any, inputs: torch.Tensor) -> np.ndarray:
+    """What ``predict`` says, as an array."""
+    return model.predict(inputs).float().cpu().numpy()
+
+
+def point_and_interval(model: Any, inputs: torch.Tensor) -> np.ndarray:
+    """Forecast, lower and upper bound of the 90 % interval, ``[batch, horizon, targets, 3]``."""
+    said = model.distribution(inputs)
+    return torch.stack([said.mean, *said.interval()], -1).float().cpu().numpy()
+
+
+def predictions(
+    model: Any, split: SeriesSplit, index: np.ndarray, say: Callable[[Any, torch.Tensor], np.ndarray] = point
+) -> Iterator[tuple[Batch, np.ndarray]]:
     """What the model says of windows, each to the last bit independent of which others are asked for.
 
     The kernels behind a matrix product depend on the batch size, and within a batch on where a row begins in memory:
@@ -67,6 +107,7 @@ def predictions(model: Any, split: SeriesSplit, index: np.ndarray) -> Iterator[t
         model: anything with ``predict``.
         split: whose windows.
         index: int ``[windows]``, which of them.
+        say: how the model is asked.
 
     Yields:
         some of the windows as a batch (all of them in the end, in an order of their own), and float32
@@ -82,7 +123,7 @@ def predictions(model: Any, split: SeriesSplit, index: np.ndarray) -> Iterator[t
             slots = np.full(BATCH_SIZE, index[members[0]])
             slots[places[members]] = index[members]
             batch = split.select(slots)
-            predicted = model.predict(batch.inputs).float().cpu().numpy()
+            predicted = say(model, batch.inputs)
             taken = torch.from_numpy(places[members]).to(batch.inputs.device)
             yield _rows_of(batch, taken), predicted[places[members]]
 
@@ -149,14 +190,35 @@ def predict_windows(model: Any, spec: DataSpec, split: SeriesSplit, index: np.nd
     return result
 
 
-def predictions_csv(model: Any, data: SeriesData, part: str = "test") -> str:
+def predict_intervals(model: Any, split: SeriesSplit, index: np.ndarray) -> np.ndarray | None:
+    """The 90 % intervals of windows in the order of ``index``; None for models that give none.
+
+    Returns:
+        float64 ``[2, windows, horizon, targets]`` in original units.
+    """
+    if not isinstance(distribution_of(model, split.select(index[:1]).inputs), ForecastDistribution):
+        return None
+    result: np.ndarray | None = None
+    order = np.argsort(index)
+    for batch, predicted in predictions(model, split, index, point_and_interval):
+        where = order[np.searchsorted(index[order], batch.index.cpu().numpy())]
+        bounds = split.bounds_to_units(batch.index, np.moveaxis(predicted, -1, 0))
+        result = np.empty((2, len(index), *bounds.shape[2:])) if result is None else result
+        result[:, where] = bounds
+    return result
+
+
+def predictions_csv(model: Any, data: Data, part: str = "test") -> str:
     """The forecasts of a part as a table, one row per window, step ahead and target.
 
     Columns: ``series`` (where there are several), ``origin`` (the last date the forecast knows), ``date``, ``step``,
-    ``target``, ``actual``, ``forecast``, ``naive`` in original units; for ``direction`` ``up`` and ``probability``.
-    With more than 200,000 rows only every k-th window is kept, evenly spaced.
+    ``target``, ``actual``, ``forecast``, ``naive`` in original units, and of models that say how sure they are
+    ``lower_90`` and ``upper_90``; for ``direction`` ``up`` and ``probability``; of texts see ``class_table``. With
+    more than 200,000 rows only every k-th window is kept, evenly spaced.
     """
     split = getattr(data, part)
+    if isinstance(data, TextData):
+        return as_csv(class_table(model, data.spec, split, with_truth=True))
     rows = len(split) * int(np.prod(data.spec.target_shape))
     index = np.arange(0, len(split), -(-rows // MOST_PREDICTION_ROWS))
     # Windows are in order of series: there are several where the last window is of another one than the first.
@@ -211,10 +273,38 @@ def forecast_table(
     if dates is None:
         columns["actual"] = split.actual(index).ravel()
     columns["forecast"] = predicted
+    intervals = predict_intervals(model, split, index)
+    if intervals is not None:
+        columns["lower_90"], columns["upper_90"] = (bound.ravel() for bound in intervals)
     naive = split.persistence(index)
     if naive is not None:
         columns["naive"] = naive.ravel()
     return pd.DataFrame(columns)
+
+
+def class_table(model: Any, spec: DataSpec, split: TextSplit, *, with_truth: bool) -> pd.DataFrame:
+    """What a model says of texts as a table, one row per text.
+
+    Columns: ``text``, ``label`` (the truth, if asked for), ``predicted``, ``confidence``, ``p_<class>`` for each class,
+    and of Bayesian models ``epistemic`` and ``aleatoric`` uncertainty in nats.
+    """
+    classes = len(spec.class_names)
+    chances = np.empty((len(split), classes), dtype=np.float64)
+    uncertainties: dict[str, np.ndarray] = {}
+    for batch in split.batches(BATCH_SIZE):
+        said, where = model.distribution(batch.inputs), batch.index.cpu().numpy()
+        chances[where] = said.probabilities.double().cpu().numpy()
+        if said.epistemic is not None:
+            for name in ("epistemic", "aleatoric"):
+                values = uncertainties.setdefault(name, np.empty(len(split)))
+                values[where] = getattr(said, name).double().cpu().numpy()
+    names = np.asarray(spec.class_names, dtype=object)
+    columns: dict[str, Any] = {"text": split.texts()}
+    if with_truth:
+        columns["label"] = names[split.targets()]
+    columns |= {"predicted": names[chances.argmax(1)], "confidence": chances.max(1)}
+    columns |= {f"p_{name}": chances[:, place] for place, name in enumerate(spec.class_names)}
+    return pd.DataFrame(columns | uncertainties)
 
 
 def _ups(split: SeriesSplit, index: np.ndarray) -> np.ndarray:

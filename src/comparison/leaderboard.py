@@ -22,6 +22,9 @@ _DIRECTION_COLUMNS = (
     "skill_vs_naive",
     "log_loss",
 )
+_CLASS_COLUMNS = ("accuracy", "log_loss", "calibration_error", "skill_vs_naive", "brier", "macro_f1", "majority_share")
+_DISTRIBUTION_COLUMNS = ("crps", "nll", "coverage_90")
+"""Of forecasts that say how sure they are; left out where none does."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ def ranking(task: str, targets: int) -> Ranking:
     """How runs are ranked.
 
     One target: by the error in original units (the same order as the skill against persistence). Several targets have
-    several units, which cannot be averaged: by the scaled squared error. Directions: by the Brier skill.
+    several units, which cannot be averaged: by the scaled squared error. Directions and classes: by the Brier skill.
     """
+    if task == "classify":
+        return Ranking("skill_vs_naive", False, _CLASS_COLUMNS)
     if task == "direction":
         return Ranking("skill_vs_naive", False, _DIRECTION_COLUMNS)
     if targets > 1:
@@ -73,7 +78,9 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         models.setdefault(result.get("label") or result["model"], []).append(result)
     searched = any(result.get("search_epochs") for result in results)
     several = any(len(runs) > 1 for runs in models.values())
-    rows = [_row(name, runs, order, several, searched) for name, runs in models.items()]
+    extra = [name for name in _DISTRIBUTION_COLUMNS if any(name in result["test"] for result in results)]
+    columns = (*order.columns, *extra)
+    rows = [_row(name, runs, columns, several, searched) for name, runs in models.items()]
     table = pd.DataFrame(rows).sort_values(order.metric, ascending=order.lower_is_better, kind="stable")
     table.insert(0, "rank", range(1, len(table) + 1))
     table = table.reset_index(drop=True)
@@ -81,11 +88,13 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def _row(name: str, runs: Sequence[Mapping[str, Any]], order: Ranking, several: bool, searched: bool) -> dict[str, Any]:
+def _row(
+    name: str, runs: Sequence[Mapping[str, Any]], columns: Sequence[str], several: bool, searched: bool
+) -> dict[str, Any]:
     row: dict[str, Any] = {"model": name, "seeds": len(runs)}
     if searched:
         row["search_epochs"] = int(runs[0].get("search_epochs", 0))
-    for metric in order.columns:
+    for metric in columns:
         values = np.array([run["test"].get(metric) for run in runs], dtype=float)
         row[metric] = values.mean()
         if several:
@@ -136,11 +145,16 @@ _HEADINGS = {
     "majority_share": "majority",
     "balanced_accuracy": "balanced",
     "mcc": "MCC",
+    "macro_f1": "F1",
+    "calibration_error": "ECE",
+    "crps": "CRPS",
+    "nll": "NLL",
+    "coverage_90": "in 90 %",
     "simulated_return": "return",
     "best_validation_loss": "val loss",
     "seconds": "train s",
 }
-_PERCENT = ("skill_vs_naive", "direction_accuracy", "accuracy", "balanced_accuracy", "majority_share")
+_PERCENT = ("skill_vs_naive", "direction_accuracy", "accuracy", "balanced_accuracy", "majority_share", "coverage_90")
 _SMALL_PERCENT = ("simulated_return",)
 
 
@@ -182,11 +196,12 @@ def verdict(table: pd.DataFrame) -> str:
         return f"There is nothing to compare {NAIVE} with; train a model beside it."
     if rivals["skill_vs_naive"].isna().all():
         return f"Best: {table['model'][0]}. There is no persistence forecast to compare with on this data."
-    direction = table.attrs["task"] == "direction"
-    naive = "the share of ups in the training part" if direction else "naive persistence"
+    direction = table.attrs["task"] != "forecast"
+    naive = _NAIVE_WORDS[table.attrs["task"]]
     better = rivals[rivals["skill_vs_naive"] > 1e-6]  # a rounding error above zero is not skill
     if better.empty:
-        return f"No model beats {naive} on the test part. On prices, that is the usual outcome.{_rightness(rivals)}"
+        usual = "" if table.attrs["task"] == "classify" else " On prices, that is the usual outcome."
+        return f"No model beats {naive} on the test part.{usual}{_rightness(rivals)}"
     best = better.iloc[0]
     verb = "beats" if len(better) == 1 else "beat"
     score = "Brier score" if direction else "squared error"
@@ -197,6 +212,13 @@ def verdict(table: pd.DataFrame) -> str:
     if best.get("skill_vs_naive_std", 0.0) >= best["skill_vs_naive"]:
         sentence += " That is no more than the spread between its seeds."
     return sentence + _rightness(rivals)
+
+
+_NAIVE_WORDS = {
+    "forecast": "naive persistence",
+    "direction": "the share of ups in the training part",
+    "classify": "the classes' shares in the training part",
+}
 
 
 def _rightness(rivals: pd.DataFrame) -> str:

@@ -15,9 +15,12 @@ class Batch(NamedTuple):
     """A mini-batch.
 
     Attributes:
-        inputs: what the model reads; for series ``[batch, look-back window, features]``, scaled.
+        inputs: what the model reads; for series ``[batch, look-back window, features]``, scaled; for text int64
+            ``[batch, tokens, 1 + n-grams]``: the number of each token and of its character n-grams, 0 being padding,
+            as long as the batch's longest text.
         targets: what it shall predict; for series ``[batch, horizon, targets]``: scaled values (task ``forecast``)
-            or 0.0/1.0 (task ``direction``: 1 where the next return is above zero).
+            or 0.0/1.0 (task ``direction``: 1 where the next return is above zero); for text the classes' numbers,
+            int64 ``[batch]``.
         index: which samples of the split these are, ``[batch]``, int64.
         returns: task ``direction`` only: the simple returns p[t] / p[t-1] - 1 that the targets turned out to be,
             ``[batch, horizon, targets]``; None for other tasks, and where values of zero or below have no return.
@@ -34,10 +37,10 @@ class DataSpec:
     """All that a model must know of the data it will see. Shapes are without the batch axis, time first.
 
     Attributes:
-        kind: ``series`` (later ``text``, ``images``, ``captioned_video``).
-        task: ``forecast`` or ``direction`` for series.
-        input_shape: ``(look-back window, features)``.
-        target_shape: ``(horizon, targets)``.
+        kind: ``series`` or ``text`` (later ``images``, ``captioned_video``).
+        task: ``forecast`` or ``direction`` for series, ``classify`` for text.
+        input_shape: ``(look-back window, features)``; for text ``(most tokens, 1 + n-grams)``.
+        target_shape: ``(horizon, targets)``; for text ``(classes,)``.
         feature_names: names of the input channels.
         target_names: names of the predicted channels.
         target_channels: the position of every target among the input channels, or None where the targets' own
@@ -49,6 +52,10 @@ class DataSpec:
         up_share: task ``direction`` only: share of training targets that are up, per target.
         cost_bps: task ``direction`` only: what a simulated trade costs, in basis points (1/10000) of its size; None
             where batches have no ``returns``.
+        class_names: text only: of the classes, in the order of their numbers.
+        class_shares: text only: share of the training part that each class has.
+        vocabulary: text only: how many token numbers there are, padding and the unknown one included.
+        ngrams: text only: how many numbers of character n-grams there are, padding included; 0 without any.
     """
 
     kind: str
@@ -63,6 +70,10 @@ class DataSpec:
     period: int | None = None
     up_share: tuple[float, ...] = ()
     cost_bps: float | None = None
+    class_names: tuple[str, ...] = ()
+    class_shares: tuple[float, ...] = ()
+    vocabulary: int = 0
+    ngrams: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json`` and checkpoints."""
@@ -82,7 +93,7 @@ class Split(Protocol):
         """Number of samples."""
 
     def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """All samples once: in a random order drawn from ``generator``, in their own order without one.
+        """All samples once: in a random order drawn from ``generator``, without one always in the same order.
 
         The last batch may be smaller; no sample is ever dropped.
         """

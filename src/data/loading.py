@@ -1,9 +1,11 @@
-"""From the options to series: samples, files and databases; large inputs through a cache on disk."""
+"""From the options to data: series or texts; samples, files and databases; large inputs through a cache on disk."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from .samples import CUT_IN_TIME, Sample, load_sample
 from .scaling import Scaler
 from .series import SeriesData
 from .tables import Note, StackedTables, Table, date_text, infer_period, release, stack_tables
+from .text import TextData
+from .text_samples import TEXT_SAMPLES, load_text_sample
+from .tokenizer import TextTokenizer
 
 LARGE_BYTES = 64 * 2**20
 """Inputs with more text than this are read once, into the cache, and mapped into memory from there."""
@@ -22,13 +27,16 @@ LARGE_BYTES = 64 * 2**20
 _SAMPLE_PREFIX = "sample:"
 
 
-def load_data(options: DataOptions, seed: int = 0, scaler: Scaler | None = None) -> SeriesData:
-    """Read what ``options.data`` names and cut it into scaled windows.
+Data = SeriesData | TextData
+
+
+def load_data(options: DataOptions, seed: int = 0, fitted: Mapping[str, Any] | None = None) -> Data:
+    """Read what ``options.data`` names: series, cut into scaled windows, or labelled texts, as numbers of tokens.
 
     Args:
         options: which data, columns, windows and parts.
         seed: of samples that are drawn at random; files do not depend on it.
-        scaler: what was fitted to this data before, to be used again.
+        fitted: what was learnt from these data before (``fitted()`` of what was loaded), to be used again.
 
     Raises:
         DataError: if the data cannot be read, or are not enough for the windows and parts asked for.
@@ -49,19 +57,52 @@ def load_data(options: DataOptions, seed: int = 0, scaler: Scaler | None = None)
                 "sqlite:///prices.db"
             )
         name = options.data.removeprefix(_SAMPLE_PREFIX)
+        if name in TEXT_SAMPLES:
+            return TextData(load_text_sample(name), options, tokenizer=_tokenizer(fitted))
+        scaler = _scaler(fitted)
         return SeriesData(load_sample(name, window=options.window, seed=seed), options, scaler)
+    if is_text_data(options):
+        return _load_texts(options, fitted)
     stacked, training_series, store = _load_files(options)
-    test_data = None if options.test_data is None else resolved(options.test_data)
-    options = replace(options, data=resolved(options.data), test_data=test_data)
+    options = _resolved_paths(options)
     parts = None
     if training_series < len(stacked.names):
         parts = np.full(len(stacked.names), CUT_IN_TIME)
         parts[training_series:] = 2
         stacked = replace(stacked, notes=(*stacked.notes, *_overlap(stacked, training_series)))
     period = infer_period(stacked.dates[: stacked.bounds[1]])
-    data = SeriesData(Sample(stacked, period=period, parts=parts), options, scaler, store)
+    data = SeriesData(Sample(stacked, period=period, parts=parts), options, _scaler(fitted), store)
     release(stacked.dates)
     return data
+
+
+def is_text_data(options: DataOptions) -> bool:
+    """Whether texts are asked for, or what ``options.data`` names looks like labelled texts."""
+    from .text_reading.detect import is_text
+
+    asked = options.task == "classify" or options.text_column is not None or options.label_column is not None
+    return asked or (options.task is None and is_text(options))
+
+
+def _load_texts(options: DataOptions, fitted: Mapping[str, Any] | None) -> TextData:
+    from .text_reading.reader import read_texts
+
+    texts = read_texts(options)
+    test_texts = None if options.test_data is None else read_texts(replace(options, data=options.test_data))
+    return TextData(texts, _resolved_paths(options), test_texts, _tokenizer(fitted))
+
+
+def _resolved_paths(options: DataOptions) -> DataOptions:
+    test_data = None if options.test_data is None else resolved(options.test_data)
+    return replace(options, data=resolved(options.data), test_data=test_data)
+
+
+def _scaler(fitted: Mapping[str, Any] | None) -> Scaler | None:
+    return Scaler.from_dict(dict(fitted["scaler"])) if fitted else None
+
+
+def _tokenizer(fitted: Mapping[str, Any] | None) -> TextTokenizer | None:
+    return TextTokenizer(fitted["tokenizer"]) if fitted else None
 
 
 def resolved(data: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..options import Options, option, tunable
 
-TASKS = ("forecast", "direction")
+TASKS = ("forecast", "direction", "classify")
+TOKENIZERS = ("words", "bpe", "wordpiece")
 TRANSFORMS = ("return", "log-return", "level")
 LAYOUTS = ("single", "long", "wide")
 DUPLICATES = ("last", "first", "mean", "refuse")
@@ -18,8 +19,8 @@ class ReadingOptions(Options):
 
     data: str = option(
         "sample:goog",
-        help="file (CSV, TSV, Parquet; gzip, zip, xz), folder or glob of files, - for standard input, database URL, or "
-        "sample:NAME",
+        help="series or labelled texts: file (CSV, TSV, Parquet; gzip, zip, xz), folder or glob of files, - for "
+        "standard input, database URL, or sample:NAME",
     )
     query: str | None = option(None, help="SQL query that gives the rows, where --data is a database URL")
     series: str | None = option(None, several=True, help="read only these series (tickers)", default_text="all")
@@ -62,6 +63,8 @@ class ReadingOptions(Options):
         help="which row to keep where a date stands more than once",
         default_text="last, if they are few",
     )
+    text_column: str | None = option(None, help="text: column of the texts", default_text="found by name or content")
+    label_column: str | None = option(None, help="text: column of the classes", default_text="found by name or content")
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,15 @@ class DataOptions(ReadingOptions):
         None, help="folder where large inputs are kept for the next time", default_text="the user's cache folder"
     )
     window: int = tunable(
-        96, low=24, high=336, log=True, minimum=1, help="look-back window: how many past rows a forecast reads"
+        96,
+        low=24,
+        high=336,
+        log=True,
+        minimum=1,
+        tasks=("forecast", "direction"),
+        help="look-back window: how many past rows a forecast reads",
     )
-    horizon: int = option(1, minimum=1, help="how many rows ahead to forecast")
+    horizon: int = option(1, minimum=1, tasks=("forecast", "direction"), help="how many rows ahead to forecast")
     target: str | None = option(
         None,
         help="column to forecast, several with commas, or 'all'",
@@ -88,13 +97,26 @@ class DataOptions(ReadingOptions):
         help="forecast the next return, log-return or the level itself",
         default_text="return, or what a sample says",
     )
-    task: str = option("forecast", choices=TASKS, help="forecast values, or the direction (up or not)")
+    task: str | None = option(
+        None,
+        choices=TASKS,
+        help="forecast values, or the direction (up or not); classify texts",
+        default_text="classify for text, else forecast",
+    )
     cost_bps: float = option(
         5.0, minimum=0.0, help="task direction: what a simulated trade costs, in basis points of its size"
     )
     split: str = option(
         "0.7,0.15,0.15",
         help="training, validation, test in time order: fractions, row counts (8640,2880,2880), or the two dates "
-        "where validation and test begin",
+        "where validation and test begin; of texts fractions, drawn at random from each class",
     )
     gap: int = option(0, minimum=0, help="embargo: rows left out after each border")
+    tokenizer: str = option("words", choices=TOKENIZERS, help="text: what a token is; pieces of words are learnt")
+    vocabulary: int = option(20_000, minimum=3, help="text: how many tokens to know, the most frequent ones")
+    char_ngrams: str | None = option(
+        None,
+        help="text: lengths of character n-grams that words are known by as well, such as 3-5",
+        default_text="none",
+    )
+    max_tokens: int = option(256, minimum=1, help="text: longer ones are cut after so many tokens")

@@ -69,6 +69,7 @@ class SeriesData:
             store: where the scaled rows are kept.
         """
         tables = sample.tables
+        options = replace(options, task=options.task or "forecast")
         self.notes: list[Note] = list(tables.notes)
         targets, features = choose_columns(sample, options, self.notes)
         transform = choose_transform(sample, options, targets, self.notes)
@@ -137,6 +138,10 @@ class SeriesData:
     def messages(self) -> list[str]:
         """The notes as sentences."""
         return [f"{note.topic}: {note.text}" for note in self.notes]
+
+    def fitted(self) -> dict[str, Any]:
+        """What was learnt from the training part, for other processes."""
+        return {"scaler": self.scaler.to_dict()}
 
     def to(self, device: torch.device) -> SeriesData:
         """Move the rows, which all windows are gathered from, to ``device``; returns itself."""
@@ -259,7 +264,7 @@ def _spec(rows: Rows, period: int | None) -> DataSpec:
     transform = str(options.transform)
     return DataSpec(
         kind="series",
-        task=options.task,
+        task=str(options.task),
         input_shape=(options.window, len(features)),
         target_shape=(options.horizon, len(targets)),
         feature_names=tuple(features),

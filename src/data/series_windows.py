@@ -110,6 +110,29 @@ class SeriesSplit:
             return values
         return levels_from_changes(rows.levels(first - 1), values, str(rows.options.transform))
 
+    def bounds_to_units(self, index: np.ndarray | Tensor, scaled: np.ndarray) -> np.ndarray:
+        """Turn bounds of forecasts into levels in original units.
+
+        Exact for levels, and for returns one step ahead. Returns over several steps are compounded: what lies between
+        forecast and bound adds up as of steps that are independent, by the root of the sum of squares.
+
+        Args:
+            index: which samples.
+            scaled: ``[3, batch, horizon, targets]``: forecast, lower and upper bound.
+
+        Returns:
+            float64 ``[2, batch, horizon, targets]``: lower and upper bound.
+        """
+        rows = self._rows
+        if rows.options.transform == "level" or rows.options.horizon == 1:
+            return np.stack([self.to_units(index, bound) for bound in scaled[1:]])
+        first = self._first_rows(index)
+        groups = rows.groups[rows.series(first - 1)]
+        mean, lower, upper = (rows.scaler.unscaled(values, groups, rows.channels) for values in scaled)
+        below, above = (np.sqrt(np.cumsum(part**2, axis=1)) for part in (mean - lower, upper - mean))
+        level = self.to_units(index, scaled[0])
+        return np.stack([level * np.exp(-below), level * np.exp(above)])
+
     def origin_dates(self, index: np.ndarray | Tensor) -> np.ndarray:
         """The date of the last row each forecast knows, ``datetime64[ns]`` ``[batch]``."""
         return self._rows.tables.dates[self._first_rows(index) - 1]

@@ -39,19 +39,22 @@ class MultiHeadAttention(AttentionLayer):
         self.key_value = nn.Linear(size, 2 * size)
         self.output = nn.Linear(size, size)
 
-    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """``queries [batch, queries, size]`` look at ``tokens [batch, keys, size]`` -> ``[batch, queries, size]``.
 
-        With ``keep_weights`` set, ``weights [batch, heads, queries, keys]`` holds what each query looked at.
+        What ``mask``, bool ``[batch, keys]``, holds False for is not looked at. With ``keep_weights`` set, ``weights
+        [batch, heads, queries, keys]`` holds what each query looked at.
         """
         query = self._split(self.query(queries))
         key, value = (self._split(part) for part in self.key_value(tokens).chunk(2, -1))
+        allowed = None if mask is None else mask[:, None, None]
         if self.keep_weights:
-            weights = torch.softmax(query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1]), -1)
+            scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+            weights = torch.softmax(scores if allowed is None else scores.masked_fill(~allowed, -math.inf), -1)
             self.weights = weights.detach()
             mixed = weights @ value
         else:
-            mixed = functional.scaled_dot_product_attention(query, key, value)
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, tokens: Tensor) -> Tensor:
@@ -72,13 +75,15 @@ class AttentionPooling(AttentionLayer):
         self.last = nn.Linear(size, size, bias=False)
         self.score = nn.Linear(size, 1, bias=False)
 
-    def forward(self, states: Tensor, last: Tensor) -> Tensor:
+    def forward(self, states: Tensor, last: Tensor, mask: Tensor | None = None) -> Tensor:
         """``states [batch, time, size]``, ``last [batch, size]`` -> ``[batch, size]``.
 
-        With ``keep_weights`` set, ``weights [batch, 1 head, 1 query, time]`` holds the share of every step.
+        Steps that ``mask``, bool ``[batch, time]``, holds False for have no share. With ``keep_weights`` set, ``weights
+        [batch, 1 head, 1 query, time]`` holds the share of every step.
         """
         scores = self.score(torch.tanh(self.state(states) + self.last(last).unsqueeze(1)))  # [batch, time, 1]
-        weights = torch.softmax(scores.squeeze(-1), -1)
+        scores = scores.squeeze(-1)
+        weights = torch.softmax(scores if mask is None else scores.masked_fill(~mask, -math.inf), -1)
         if self.keep_weights:
             self.weights = weights.detach()[:, None, None]
         return torch.bmm(weights.unsqueeze(1), states).squeeze(1)

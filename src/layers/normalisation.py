@@ -62,3 +62,9 @@ class WindowNormalisation(nn.Module):
         # The published code divides by weight + epsilon^2, which guards against a weight of exactly zero.
         forecast = (forecast - self.bias[self.targets]) / (self.weight[self.targets] + EPSILON**2)
         return forecast * statistics.scale[..., self.targets] + centre
+
+    def restore_deviation(self, deviation: Tensor, statistics: WindowStatistics | None) -> Tensor:
+        """Undo the normalisation on standard deviations ``[batch, horizon, targets]``: only the scale matters."""
+        if statistics is None or statistics.scale is None:
+            return deviation
+        return deviation / (self.weight[self.targets].abs() + EPSILON**2) * statistics.scale[..., self.targets]

@@ -45,6 +45,12 @@ def f1(confusion: np.ndarray) -> float:
     return 2 * true_positive / answers if answers else 0.0
 
 
+def macro_f1(confusion: np.ndarray) -> float:
+    """Mean over the classes that happened of the harmonic mean of precision and recall."""
+    happened, said, right = confusion.sum(1), confusion.sum(0), np.diag(confusion)
+    return float((2 * right / np.maximum(happened + said, 1))[happened > 0].mean())
+
+
 def matthews_correlation(confusion: np.ndarray) -> float:
     """Correlation of answers and truth, -1 to 1; 0 where either is always the same.
 

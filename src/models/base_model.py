@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ..data.base import Batch, DataModule, DataSpec
 from ..errors import OptionError, UserError
+from ..metrics.distributions import ClassDistribution, ForecastDistribution
 from ..metrics.trading import net_returns, position
 from ..options import Options
 from ..tracking.event_writer import EventWriter, SilentWriter
@@ -88,13 +89,18 @@ class BaseModel(nn.Module, ABC):
         """What evaluation asks for instead of ``losses``: these, and further means over samples, 0-dimensional.
 
         For the task ``forecast``, ``mse``, the mean squared error of scaled values, where the loss is another one:
-        hyperparameter searches compare by it. For the task ``direction``, averaged over the batch, steps ahead and
-        targets: ``accuracy``, the share of right answers; ``brier``, the mean squared error of the probabilities
-        (Brier, Monthly Weather Review 1950); ``actual_calls``, the share of calls (p > 0.5); and, where samples have
-        returns, ``simulated_return``, position x return after costs, and ``actual_call_returns``, the return where
-        called, else 0. All come from one forward pass, unless a model has ``losses`` of its own, which take another.
+        hyperparameter searches compare by it. For ``classify``, ``accuracy`` and ``brier``, the squared error of the
+        probabilities summed over classes (Brier, Monthly Weather Review 1950). For ``direction``, averaged over the
+        batch, steps ahead and targets: ``accuracy``, the share of right answers; ``brier``, the mean squared error of
+        the probabilities of up; ``actual_calls``, the share of calls (p > 0.5); and, where samples have returns,
+        ``simulated_return``, position x return after costs, and ``actual_call_returns``, the return where called, else
+        0. All come from one forward pass, unless a model has ``losses`` of its own, which take another.
         """
         own_losses = type(self).losses is not BaseModel.losses
+        if self.spec.task == "classify":
+            outputs = self(batch.inputs)
+            losses = self.losses(batch) if own_losses else self._losses_of(outputs, batch)
+            return losses | class_metrics(torch.softmax(outputs.float(), -1), batch.targets)
         if self.spec.task != "direction":
             if own_losses or getattr(self.config, "loss", "mse") == "mse":
                 return self.losses(batch)
@@ -108,11 +114,14 @@ class BaseModel(nn.Module, ABC):
     def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of outputs against targets, both ``[batch, horizon, targets]``.
 
-        For the task ``direction`` outputs are logits and the loss is the binary cross-entropy; for ``forecast`` it
-        is what the option ``loss`` names (the mean squared error if there is no such option).
+        For the task ``classify`` outputs are logits ``[batch, classes]``, targets the classes' numbers ``[batch]``, and
+        the loss is the cross-entropy. For ``direction`` outputs are logits and the loss is the binary cross-entropy;
+        for ``forecast`` it is what the option ``loss`` names (the mean squared error if there is no such option).
         """
         if self.spec.task == "direction":
             return functional.binary_cross_entropy_with_logits(outputs, targets)
+        if self.spec.task == "classify":
+            return functional.cross_entropy(outputs, targets)
         kind = getattr(self.config, "loss", "mse")
         if kind == "mae":
             return functional.l1_loss(outputs, targets)
@@ -161,6 +170,15 @@ class BaseModel(nn.Module, ABC):
                 "use weight_beta=0"
             )
 
+    def before_training(self, data: DataModule, steps_per_epoch: int) -> None:
+        """Called once before the first step; a resumed run then puts its own state back."""
+
+    def after_training(self, data: DataModule) -> None:
+        """Called once after training, on the best weights: what is fitted to a trained network belongs here.
+
+        State that changes must be in buffers, which the best checkpoint then takes over.
+        """
+
     def after_step(self) -> None:
         """Called after every optimiser step, e.g. to move a target network."""
 
@@ -178,6 +196,16 @@ class BaseModel(nn.Module, ABC):
     def fit_directly(self, data: DataModule, seed: int) -> None:
         """Fit a model that has ``uses_gradients = False``."""
 
+    def distribution(self, inputs: Tensor) -> ForecastDistribution | ClassDistribution | None:
+        """What the model says of inputs with how sure it is; None if it says values without that.
+
+        For the task ``classify``, the probabilities of ``predict``, whose whole entropy counts as aleatoric.
+        """
+        if self.spec.task != "classify":
+            return None
+        chances = self.predict(inputs)
+        return ClassDistribution(chances, None, -(chances * chances.clamp(min=1e-12).log()).sum(-1))
+
     # --- what everybody uses --------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -188,7 +216,8 @@ class BaseModel(nn.Module, ABC):
             inputs: ``[batch, look-back window, features]``, scaled as in training.
 
         Returns:
-            ``[batch, horizon, targets]``: scaled values (task ``forecast``) or probabilities of "up" (``direction``).
+            ``[batch, horizon, targets]``: scaled values (task ``forecast``) or probabilities of "up" (``direction``);
+            ``[batch, classes]``: probabilities (``classify``).
         """
         was_training = self.training
         self.eval()
@@ -196,6 +225,12 @@ class BaseModel(nn.Module, ABC):
             outputs = self(inputs.to(self.device))
         finally:
             self.train(was_training)
+        return self.as_prediction(outputs)
+
+    def as_prediction(self, outputs: Tensor) -> Tensor:
+        """What ``forward`` returns as ``predict`` shows it: logits as probabilities."""
+        if self.spec.task == "classify":
+            return torch.softmax(outputs, -1)
         return torch.sigmoid(outputs) if self.spec.task == "direction" else outputs
 
     @property
@@ -320,3 +355,12 @@ class BaseModel(nn.Module, ABC):
         if not isinstance(model, cls):
             raise UserError(f"{path} holds a {content['name']}, which is not a {cls.__name__}")
         return model.eval()
+
+
+def class_metrics(probabilities: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """``accuracy`` and ``brier``, the squared error summed over classes, of probabilities ``[batch, classes]``."""
+    truth = functional.one_hot(targets, probabilities.shape[-1])
+    return {
+        "accuracy": (probabilities.argmax(-1) == targets).float().mean(),
+        "brier": (probabilities - truth).square().sum(-1).mean(),
+    }

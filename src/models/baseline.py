@@ -15,10 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ..data.base import DataModule, DataSpec
+from ..data.base import DataModule, DataSpec, Split
 from ..errors import OptionError
+from ..layers.embedding import PADDING
 from ..layers.trees import TreeEnsemble
+from ..metrics.distributions import ForecastDistribution
 from ..options import option, tunable
 from ..registry import register_model
 from .base_model import BaseModel
@@ -51,9 +54,10 @@ class PathBaseline(Baseline):
     @classmethod
     def unsupported(cls, spec: DataSpec) -> str | None:
         """Besides the usual reasons: there must be a path to continue."""
-        if spec.target_channels is None:
-            return "it continues the target's own history, which is not among the inputs"
-        return super().unsupported(spec)
+        reason = super().unsupported(spec)
+        if reason is None and spec.kind == "series" and spec.target_channels is None:
+            reason = "it continues the target's own history, which is not among the inputs"
+        return reason
 
     def __init__(self, spec: DataSpec, config: Any) -> None:
         super().__init__(spec, config)
@@ -80,14 +84,18 @@ class PathBaseline(Baseline):
 
 @register_model("baseline:naive")
 class Naive(PathBaseline):
-    """Persistence: the last value stays (for ``direction``: the share of ups in the training part)."""
+    """Persistence: the last value stays (for directions and classes: their shares in the training part)."""
 
-    tasks: ClassVar[tuple[str, ...]] = ("forecast", "direction")
+    kinds: ClassVar[tuple[str, ...]] = ("series", "text")
+    tasks: ClassVar[tuple[str, ...]] = ("forecast", "direction", "classify")
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[batch, time, features]`` -> ``[batch, horizon, targets]``."""
+        """``[batch, time, features]`` -> ``[batch, horizon, targets]``; of texts ``[batch, classes]``."""
         if self.spec.task == "forecast":
             return super().forward(inputs)
+        if self.spec.task == "classify":
+            shares = torch.tensor(self.spec.class_shares, device=inputs.device).clamp(min=1e-6)
+            return shares.log().expand(len(inputs), -1)
         share = inputs.new_tensor(self.spec.up_share).clamp(1e-6, 1 - 1e-6)
         return torch.logit(share).expand(len(inputs), *self.spec.target_shape)
 
@@ -131,6 +139,39 @@ class Seasonal(PathBaseline):
         season = path[:, -self.period :]
         repeats = -(-self.spec.target_shape[0] // self.period)
         return season.repeat(1, repeats, 1)[:, : self.spec.target_shape[0]]
+
+
+@register_model("baseline:ewma", by_default=False)
+class ExponentialVolatility(Naive):
+    """The naive forecast with normal intervals as wide as the series has moved of late.
+
+    The variance of the next change is the exponentially weighted mean of past squares (J. P. Morgan, RiskMetrics
+    Technical Document, 1996); that of a level h steps ahead is h times as large.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("series",)
+    tasks: ClassVar[tuple[str, ...]] = ("forecast",)
+
+    @dataclass(frozen=True)
+    class Config(BaseModel.Config):
+        """Options of the volatility baseline."""
+
+        decay: float = option(0.94, above=0.0, maximum=0.999, help="weight of each step relative to the next newer one")
+
+    config: Config
+
+    @torch.no_grad()
+    def distribution(self, inputs: Tensor) -> ForecastDistribution:
+        """A normal distribution around the naive forecast."""
+        window = self.own_history(inputs)
+        steps = window.diff(dim=1) if self.spec.transform == "level" else window
+        ages = torch.arange(steps.shape[1] - 1, -1, -1, device=inputs.device, dtype=inputs.dtype)
+        weights = self.config.decay**ages
+        variance = torch.einsum("btk,t->bk", steps.square(), weights / weights.sum()).clamp(min=1e-8)
+        ahead = torch.arange(1, self.spec.target_shape[0] + 1, device=inputs.device, dtype=inputs.dtype)
+        growth = ahead if self.spec.transform == "level" else torch.ones_like(ahead)
+        aleatoric = variance[:, None] * growth[:, None]
+        return ForecastDistribution(self(inputs), torch.zeros_like(aleatoric), aleatoric)
 
 
 class FittedBaseline(Baseline):
@@ -373,3 +414,74 @@ class Boosting(FittedBaseline):
         if not paired:
             table, steps = table.repeat_interleave(len(steps), 0), steps.repeat(len(read))
         return torch.cat([table, steps[:, None].double()], 1)
+
+
+@register_model("baseline:words")
+class Words(FittedBaseline):
+    """Logistic regression on which words a text has, weighted by how rare they are (tf-idf).
+
+    Character n-grams count as words of their own where the data have them. Fitted by scikit-learn; the penalty is
+    chosen on the validation part.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    tasks: ClassVar[tuple[str, ...]] = ("classify",)
+    rarity: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, spec: DataSpec, config: Any) -> None:
+        super().__init__(spec, config)
+        columns, classes = spec.vocabulary + spec.ngrams, len(spec.class_names)
+        self.register_buffer("rarity", torch.ones(columns))
+        self.register_buffer("weight", torch.zeros(classes, columns))
+        self.register_buffer("bias", torch.zeros(classes))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """int64 ``[batch, tokens, 1 + n-grams]`` -> logits ``[batch, classes]``."""
+        return self._weighed(self.counts(inputs)) @ self.weight.T + self.bias
+
+    def counts(self, inputs: Tensor) -> Tensor:
+        """How often each token, and behind them each n-gram, occurs: ``[batch, vocabulary + n-grams]``."""
+        counts = torch.zeros(len(inputs), len(self.rarity), device=inputs.device)
+        tokens, ngrams = inputs[..., 0], inputs[..., 1:].flatten(1)
+        counts.scatter_add_(1, tokens, (tokens != PADDING).float())
+        if ngrams.shape[1]:
+            counts.scatter_add_(1, ngrams + self.spec.vocabulary, (ngrams != PADDING).float())
+        return counts
+
+    def fit_on_cpu(self, data: DataModule, seed: int) -> None:
+        """Fit on the training part with several penalties; keep the one with the least validation loss."""
+        from sklearn.linear_model import LogisticRegression
+
+        read, wanted = self._table(data.train)
+        test_read, test_wanted = self._table(data.validation)
+        documents = (read > 0).sum(0)
+        self.rarity = torch.from_numpy(np.log((1 + read.shape[0]) / (1 + np.asarray(documents).ravel())) + 1).float()
+        read, test_read = (self._weighed_sparse(table) for table in (read, test_read))
+        best = np.inf
+        for strength in (0.3, 1.0, 3.0, 10.0, 30.0):
+            fitted = LogisticRegression(C=strength, max_iter=500).fit(read, wanted)
+            chances = np.clip(fitted.predict_proba(test_read), 1e-12, 1.0)
+            loss = -float(np.log(chances[np.arange(len(test_wanted)), test_wanted]).mean())
+            if loss < best:
+                best, weight, bias = loss, fitted.coef_, fitted.intercept_
+                if len(weight) == 1:  # of two classes scikit-learn keeps the second one's
+                    weight, bias = np.concatenate([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
+                self.weight, self.bias = torch.from_numpy(weight).float(), torch.from_numpy(bias).float()
+
+    def _table(self, split: Split) -> tuple[Any, np.ndarray]:
+        """Counts of a part as a sparse matrix, and its classes."""
+        from scipy.sparse import csr_matrix, vstack
+
+        batches = list(split.batches(256))
+        rows = vstack([csr_matrix(self.counts(batch.inputs.cpu()).numpy()) for batch in batches])
+        return rows.tocsr(), torch.cat([batch.targets.cpu() for batch in batches]).numpy()
+
+    def _weighed(self, counts: Tensor) -> Tensor:
+        return functional.normalize(counts * self.rarity, dim=1)
+
+    def _weighed_sparse(self, counts: Any) -> Any:
+        from sklearn.preprocessing import normalize
+
+        return normalize(counts.multiply(self.rarity.numpy()[None]).tocsr())

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..data.base import DataSpec
+from ..layers.recurrent import last_states, run_over_tokens
 from ..registry import register_model
+from .bayesian_model import BayesianModel, BayesianOptions
 from .sequence_model import SequenceModel
 
 
 @register_model("gru:basic")
 class GRU(SequenceModel):
     """Stacked GRU; the forecast is read from the last step's hidden state."""
+
+    kinds = ("series", "text")
+    tasks = ("forecast", "direction", "classify")
 
     def __init__(self, spec: DataSpec, config: SequenceModel.Config) -> None:
         super().__init__(spec, config)
@@ -26,9 +32,9 @@ class GRU(SequenceModel):
         self.encoded_size = config.hidden_size
         self.build_head()
 
-    def encode(self, tokens: Tensor) -> Tensor:
+    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """``[batch, tokens, token_size]`` -> the top layer's last state ``[batch, hidden_size]``."""
-        _, hidden = self.gru(tokens)
+        _, hidden = run_over_tokens(self.gru, tokens, mask)
         return hidden[-1]
 
 
@@ -38,6 +44,9 @@ class ResidualGRU(SequenceModel):
 
     Every layer computes ``x + dropout(GRU(norm(x)))``, with each token first mapped linearly to the hidden size.
     """
+
+    kinds = ("series", "text")
+    tasks = ("forecast", "direction", "classify")
 
     def __init__(self, spec: DataSpec, config: SequenceModel.Config) -> None:
         super().__init__(spec, config)
@@ -49,10 +58,21 @@ class ResidualGRU(SequenceModel):
         self.encoded_size = size
         self.build_head()
 
-    def encode(self, tokens: Tensor) -> Tensor:
+    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """``[batch, tokens, token_size]`` -> the last step's state ``[batch, hidden_size]``."""
         states = self.embedding(tokens)
         for norm, layer in zip(self.norms, self.layers, strict=True):
-            update, _ = layer(norm(states))
-            states = states + functional.dropout(update, self.config.dropout, self.training)
-        return self.final_norm(states[:, -1])
+            update, _ = run_over_tokens(layer, norm(states), mask)
+            states = states + self.drop(update)
+        return self.final_norm(last_states(states, mask))
+
+
+@register_model("gru:bayesian", by_default=False)
+class BayesianGRU(BayesianModel):
+    """The residual GRU with calibrated uncertainty, from drawn networks."""
+
+    network_class = ResidualGRU
+
+    @dataclass(frozen=True)
+    class Config(BayesianOptions, ResidualGRU.Config):
+        """Options of the network and of how it is made Bayesian."""

@@ -74,9 +74,10 @@ class NLinear(LinearModel):
     @classmethod
     def unsupported(cls, spec: DataSpec) -> str | None:
         """Besides the usual reasons: there must be a last value of the target."""
-        if spec.target_channels is None:
-            return "it starts from the target's last value, which is not among the inputs"
-        return super().unsupported(spec)
+        reason = super().unsupported(spec)
+        if reason is None and spec.target_channels is None:
+            reason = "it starts from the target's last value, which is not among the inputs"
+        return reason
 
     def extrapolate(self, window: Tensor) -> Tensor:
         """``[batch, time, channels]`` -> ``[batch, horizon, targets]``."""

@@ -1,20 +1,23 @@
 """``SequenceModel``: what all sequence architectures share, so that each file holds only what is special about it.
 
-window -> normalise -> tokens (patches) -> ``encode`` -> head -> undo the normalisation
+series:  window -> normalise -> tokens (patches) -> ``encode`` -> head -> undo the normalisation
+text:    numbers of tokens -> embedding -> ``encode`` -> head
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..data.base import DataSpec
 from ..errors import OptionError
-from ..layers.normalisation import WindowNormalisation
+from ..layers.embedding import TokenEmbedding, token_mask
+from ..layers.normalisation import WindowNormalisation, WindowStatistics
+from ..layers.stochastic import Dropout
 from ..options import tunable
 from .base_model import BaseModel
 
@@ -35,6 +38,7 @@ class WindowConfig(BaseModel.Config):
         "auto",
         search=("revin", "last", "none"),
         choices=("auto", "revin", "last", "none"),
+        tasks=("forecast", "direction"),
         needs="target_history",
         automatic=automatic_normalisation,
         help="of each window: auto = revin for levels, none otherwise",
@@ -67,9 +71,10 @@ class WindowConfig(BaseModel.Config):
 
 
 class SequenceModel(BaseModel):
-    """Base of recurrent, convolutional and attention models over series.
+    """Base of recurrent, convolutional and attention models over series, and over text where ``kinds`` says so.
 
-    A subclass sets ``self.encoded_size`` and gives ``encode(tokens)``. Axes: ``batch``, ``time`` (the look-back
+    A subclass sets ``self.encoded_size`` and gives ``encode(tokens)``; for text, whose sequences end at different
+    places, ``encode(tokens, mask)``. Axes: ``batch``, ``time`` (the look-back
     window), ``tokens`` (one per patch of time steps), ``size`` (numbers per token).
 
     With ``channels = "independent"`` every target channel is forecast from its own history by the same weights
@@ -90,7 +95,23 @@ class SequenceModel(BaseModel):
             needs="several_channels",
             help="read all channels together, or forecast each target channel from its own history",
         )
-        patch: int = tunable(1, search=(1, 4, 8, 16, 24), minimum=1, at_most="window", help="time steps per token")
+        patch: int = tunable(
+            1,
+            search=(1, 4, 8, 16, 24),
+            minimum=1,
+            at_most="window",
+            tasks=("forecast", "direction"),
+            help="time steps per token",
+        )
+        word_dropout: float = tunable(
+            0.3,
+            low=0.0,
+            high=0.5,
+            minimum=0.0,
+            maximum=0.95,
+            tasks=("classify",),
+            help="text: share of words that training takes for unknown ones",
+        )
 
     config: Config
     encoded_size: int
@@ -98,7 +119,13 @@ class SequenceModel(BaseModel):
 
     def __init__(self, spec: DataSpec, config: Config) -> None:
         super().__init__(spec, config)
+        self.is_text = spec.kind == "text"
         window, features = spec.input_shape
+        if self.is_text and (config.patch != 1 or config.channels != "mixed"):
+            raise OptionError(
+                "patch and channels are options for series, text needs patch=1 and channels=mixed, but got "
+                f"patch={config.patch} and channels={config.channels}"
+            )
         if config.patch > window:
             raise OptionError(f"patch must be at most the look-back window of {window}, but got {config.patch}")
         self.independent = config.channels == "independent"
@@ -106,6 +133,9 @@ class SequenceModel(BaseModel):
             raise OptionError("channels=independent needs the targets' own history among the inputs; use mixed")
         self.channel_count = len(spec.target_channels or ()) if self.independent else features
         self.normaliser = window_normalisation(spec, config.normalisation, self.independent)
+        self.drop = Dropout(config.dropout)
+        if self.is_text:
+            self.words = TokenEmbedding(spec.vocabulary, spec.ngrams, config.hidden_size, config.word_dropout)
         self.register_buffer("read_channels", torch.tensor(spec.target_channels or (), dtype=torch.long), False)
 
     # --- what a subclass gives or changes -------------------------------------------------------------------------
@@ -123,7 +153,9 @@ class SequenceModel(BaseModel):
 
     @property
     def token_size(self) -> int:
-        """Numbers in one token: patch length times the channels read together."""
+        """Numbers in one token: patch length times the channels read together; for text the size of its vectors."""
+        if self.is_text:
+            return self.config.hidden_size
         return self.config.patch * (1 if self.independent else self.channel_count)
 
     @property
@@ -131,20 +163,40 @@ class SequenceModel(BaseModel):
         """Number of tokens that a window makes."""
         return -(-(self.spec.input_shape[0] - self.config.patch) // self.stride) + 1
 
+    @property
+    def output_size(self) -> int:
+        """Numbers that are read out of one encoding: steps ahead times targets, or classes."""
+        return math.prod(self.spec.target_shape[:1] if self.independent else self.spec.target_shape)
+
     def build_head(self) -> None:
         """Make the linear map from the encoding to the forecast; called last in a subclass's ``__init__``."""
-        horizon, targets = self.spec.target_shape
-        self.head = nn.Linear(self.encoded_size, horizon * (1 if self.independent else targets))
+        self.head = nn.Linear(self.encoded_size, self.output_size)
 
-    # --- the way of a window --------------------------------------------------------------------------------------
+    # --- the way of a window or of a text -------------------------------------------------------------------------
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[batch, time, features]`` -> ``[batch, horizon, targets]``: scaled values, or logits for ``direction``."""
+        """What the model says of inputs.
+
+        Args:
+            inputs: ``[batch, time, features]``; for text int64 ``[batch, tokens, 1 + n-grams]``, 0 being padding.
+
+        Returns:
+            scaled values or, for ``direction``, logits ``[batch, horizon, targets]``; for text the logits of the
+            classes, ``[batch, classes]``.
+        """
+        encoded, statistics = self.encode_inputs(inputs)
+        outputs = self.read_out(encoded)
+        return self.normaliser.restore(outputs, statistics) if self.spec.task == "forecast" else outputs
+
+    def encode_inputs(self, inputs: Tensor) -> tuple[Tensor, WindowStatistics | None]:
+        """Inputs as of ``forward`` -> ``[batch (* channels if independent), encoded_size]``, and for ``restore`` what
+        was taken out of the windows."""
+        if self.is_text:
+            return self.encode(self.drop(self.words(inputs)), token_mask(inputs)), None  # type: ignore[call-arg]
         if self.independent:
             inputs = inputs[:, :, self.read_channels]
         window, statistics = self.normaliser(inputs)
-        forecast = self.read_out(self.encode(self.to_tokens(window)))
-        return forecast if self.spec.task == "direction" else self.normaliser.restore(forecast, statistics)
+        return self.encode(self.to_tokens(window)), statistics
 
     def to_tokens(self, window: Tensor) -> Tensor:
         """``[batch, time, channels]`` -> ``[batch (* channels if independent), tokens, token_size]``.
@@ -165,13 +217,21 @@ class SequenceModel(BaseModel):
         return window.unfold(1, patch, stride).transpose(2, 3).flatten(2)
 
     def read_out(self, encoded: Tensor) -> Tensor:
-        """``[batch (* channels), encoded_size]`` -> ``[batch, horizon, targets]``."""
-        horizon, targets = self.spec.target_shape
-        encoded = functional.dropout(encoded, self.config.dropout, self.training)
-        forecast = self.head(encoded)
+        """``[batch (* channels), encoded_size]`` -> ``[batch, horizon, targets]`` or ``[batch, classes]``."""
+        return self.in_shape(self.head(self.drop(encoded)))
+
+    def in_shape(self, outputs: Tensor) -> Tensor:
+        """``[batch (* channels), output_size]`` -> ``[batch, horizon, targets]`` or ``[batch, classes]``."""
         if self.independent:
-            return forecast.view(-1, targets, horizon).transpose(1, 2)
-        return forecast.view(-1, horizon, targets)
+            horizon, targets = self.spec.target_shape
+            return outputs.view(-1, targets, horizon).transpose(1, 2)
+        return outputs.view(-1, *self.spec.target_shape)
+
+    def out_of_shape(self, outputs: Tensor) -> Tensor:
+        """The way back from ``in_shape``."""
+        if self.independent:
+            return outputs.transpose(1, 2).reshape(-1, self.output_size)
+        return outputs.reshape(-1, self.output_size)
 
 
 def window_normalisation(spec: DataSpec, kind: str, only_targets: bool) -> WindowNormalisation:

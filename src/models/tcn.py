@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data.base import DataSpec
+from ..layers.convolution import causal_convolution, grid_convolution
+from ..layers.embedding import masked_mean
+from ..layers.stochastic import Dropout
 from ..options import tunable
 from ..registry import register_model
+from .bayesian_model import BayesianModel, BayesianOptions
 from .sequence_model import SequenceModel
 
 
@@ -41,28 +45,12 @@ class CausalConvolution(nn.Module):
     def forward(self, states: Tensor, outputs: int | None = None, step: int = 1) -> Tensor:
         """``[batch, channels_in, time]`` -> ``[batch, channels_out, time]``, zeros standing for the time before.
 
-        With ``outputs``, those of ``on_grid``: both ways are calls of the module, which hooks can watch.
+        With ``outputs``, so many of a grid of states that are ``dilation`` apart already (``grid_convolution``): both
+        ways are calls of the module, which hooks can watch.
         """
         if outputs is not None:
-            return self.on_grid(states, outputs, step)
-        padded = functional.pad(states, ((self.kernel - 1) * self.dilation, 0))
-        return functional.conv1d(padded, self.weight, self.bias, dilation=self.dilation)
-
-    def on_grid(self, states: Tensor, outputs: int, step: int = 1) -> Tensor:
-        """The same convolution for states that are ``dilation`` time steps apart already.
-
-        Args:
-            states: ``[batch, channels_in, grid]``; the last entry is the newest time step.
-            outputs: how many outputs are wanted, counted back from the newest.
-            step: distance between outputs, in grid positions.
-
-        Returns:
-            ``[batch, channels_out, outputs]``.
-        """
-        needed = (outputs - 1) * step + self.kernel
-        missing = needed - states.shape[2]
-        states = functional.pad(states, (missing, 0)) if missing > 0 else states[:, :, -needed:]
-        return functional.conv1d(states, self.weight, self.bias, stride=step)
+            return grid_convolution(states, self.weight, self.bias, outputs, step)
+        return causal_convolution(states, self.weight, self.bias, self.dilation)
 
 
 class Block(nn.Module):
@@ -79,7 +67,8 @@ class Block(nn.Module):
         self, channels_in: int, channels_out: int, kernel: int, dilation: int, dropout: float, residual: bool
     ) -> None:
         super().__init__()
-        self.dropout, self.residual = dropout, residual
+        self.residual = residual
+        self.drop = Dropout(dropout, whole_channels=True)
         self.first = CausalConvolution(channels_in, channels_out, kernel, dilation)
         self.second = CausalConvolution(channels_out, channels_out, kernel, dilation)
         self.match = nn.Conv1d(channels_in, channels_out, 1) if residual and channels_in != channels_out else None
@@ -108,7 +97,7 @@ class Block(nn.Module):
         return self._add(hidden, states[:, :, states.shape[2] - 1 - (outputs - 1) * step :: step])
 
     def _activate(self, states: Tensor) -> Tensor:
-        return functional.dropout1d(functional.relu(states), self.dropout, self.training)
+        return self.drop(functional.relu(states))
 
     def _add(self, hidden: Tensor, states: Tensor) -> Tensor:
         # No ReLU after the sum, unlike the paper: what is linear in the newest values must reach the head unbent.
@@ -122,7 +111,13 @@ class Block(nn.Module):
     summary="Stacked causal convolutions, the dilation doubling from block to block, nothing added.",
 )
 class ResidualTCN(SequenceModel):
-    """Residual blocks of two causal convolutions, the dilation doubling from block to block."""
+    """Residual blocks of two causal convolutions, the dilation doubling from block to block.
+
+    Of a series the newest step's state is read; of a text the mean over its tokens.
+    """
+
+    kinds = ("series", "text")
+    tasks = ("forecast", "direction", "classify")
 
     @dataclass(frozen=True)
     class Config(SequenceModel.Config):
@@ -157,12 +152,26 @@ class ResidualTCN(SequenceModel):
             states = block(states)
         return states.transpose(1, 2)
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """``[batch, tokens, token_size]`` -> the newest step's state ``[batch, hidden_size]``."""
+    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``[batch, tokens, token_size]`` -> the newest step's state, or with a mask the tokens' mean:
+        ``[batch, hidden_size]``."""
+        if mask is not None:
+            return masked_mean(self.sequence(tokens), mask)
         states = tokens.transpose(1, 2)
         for block, counts in zip(self.blocks, self.cone, strict=True):
             states = block.on_grid(states, *counts)  # type: ignore[operator]
         return states.squeeze(2)
+
+
+@register_model("tcn:bayesian", by_default=False)
+class BayesianTCN(BayesianModel):
+    """The residual TCN with calibrated uncertainty, from drawn networks."""
+
+    network_class = ResidualTCN
+
+    @dataclass(frozen=True)
+    class Config(BayesianOptions, ResidualTCN.Config):
+        """Options of the network and of how it is made Bayesian."""
 
 
 def receptive_cone(time: int, kernel: int, blocks: int) -> list[tuple[int, int, int]]:

@@ -16,8 +16,11 @@ from torch.nn import functional
 from ..data.base import DataSpec
 from ..errors import OptionError
 from ..layers.attention import MultiHeadAttention
+from ..layers.embedding import masked_mean
+from ..layers.stochastic import Dropout
 from ..options import option, tunable
 from ..registry import register_model
+from .bayesian_model import BayesianModel, BayesianOptions
 from .sequence_model import SequenceModel
 
 
@@ -33,15 +36,17 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, size: int, heads: int, feed_forward: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.drop = Dropout(dropout)
         self.attention_norm: nn.Module = nn.LayerNorm(size)
         self.attention = MultiHeadAttention(size, heads)
         self.mlp_norm: nn.Module = nn.LayerNorm(size)
         self.expand = nn.Linear(size, feed_forward)
         self.contract = nn.Linear(feed_forward, size)
 
-    def forward(self, tokens: Tensor, last_only: bool = False) -> Tensor:
+    def forward(self, tokens: Tensor, last_only: bool = False, mask: Tensor | None = None) -> Tensor:
         """``[batch, tokens, size]`` -> the same shape, or ``[batch, 1, size]`` with ``last_only``.
+
+        Tokens that ``mask``, bool ``[batch, tokens]``, holds False for are looked at by none.
 
         ``last_only`` computes the output of the last token alone: keys and values still come from all tokens, so
         the value is the one the full computation would give.
@@ -51,11 +56,8 @@ class TransformerLayer(nn.Module):
             tokens, queries = tokens[:, -1:], normalised[:, -1:]
         else:
             queries = normalised
-        tokens = tokens + self._drop(self.attention(queries, normalised))
-        return tokens + self._drop(self.contract(self._drop(functional.gelu(self.expand(self.mlp_norm(tokens))))))
-
-    def _drop(self, tokens: Tensor) -> Tensor:
-        return functional.dropout(tokens, self.dropout, self.training)
+        tokens = tokens + self.drop(self.attention(queries, normalised, mask))
+        return tokens + self.drop(self.contract(self.drop(functional.gelu(self.expand(self.mlp_norm(tokens))))))
 
 
 class TokenBatchNorm(nn.BatchNorm1d):
@@ -78,10 +80,10 @@ class PatchLayer(TransformerLayer):
         super().__init__(size, heads, feed_forward, dropout)
         self.attention_norm, self.mlp_norm = TokenBatchNorm(size), TokenBatchNorm(size)
 
-    def forward(self, tokens: Tensor, last_only: bool = False) -> Tensor:
-        """``[batch, tokens, size]`` -> the same shape; ``last_only`` has no meaning here, all tokens are read."""
-        tokens = self.attention_norm(tokens + self._drop(self.attention(tokens, tokens)))
-        return self.mlp_norm(tokens + self._drop(self.contract(self._drop(functional.gelu(self.expand(tokens))))))
+    def forward(self, tokens: Tensor, last_only: bool = False, mask: Tensor | None = None) -> Tensor:
+        """``[batch, tokens, size]`` -> the same shape; all tokens are read, the other arguments have no meaning."""
+        tokens = self.attention_norm(tokens + self.drop(self.attention(tokens, tokens)))
+        return self.mlp_norm(tokens + self.drop(self.contract(self.drop(functional.gelu(self.expand(tokens))))))
 
 
 class TransformerModel(SequenceModel):
@@ -111,7 +113,7 @@ class TransformerModel(SequenceModel):
 
     def __init__(self, spec: DataSpec, config: Config) -> None:
         super().__init__(spec, config)
-        self.embedding = nn.Linear(self.embedded_size, config.hidden_size)
+        self.embedding = nn.Identity() if self.is_text else nn.Linear(self.embedded_size, config.hidden_size)
         self.layers = nn.ModuleList(
             self.layer_class(config.hidden_size, config.num_heads, config.feed_forward, config.dropout)
             for _ in range(config.num_layers)
@@ -141,23 +143,42 @@ class TransformerModel(SequenceModel):
         """``[batch, tokens, token_size]`` -> ``[batch, tokens, hidden_size]``, positions added."""
         embedded = self.embedding(tokens)
         if self.position_count:
-            embedded = embedded + self.positions
-        return functional.dropout(embedded, self.config.dropout, self.training)
+            embedded = embedded + self.positions[: embedded.shape[1]]
+        return embedded if self.is_text else self.drop(embedded)  # those of words have been through it
 
 
 @register_model("transformer:basic")
 class Transformer(TransformerModel):
     """Transformer over time steps; the forecast is read from the newest step's token.
 
-    Only that one token is computed in the last layer.
+    Only that one token is computed in the last layer. Of a text the mean over its tokens is read.
     """
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """``[batch, tokens, token_size]`` -> the last token ``[batch, hidden_size]``."""
+    kinds = ("series", "text")
+    tasks = ("forecast", "direction", "classify")
+
+    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``[batch, tokens, token_size]`` -> the last token, or with a mask the tokens' mean:
+        ``[batch, hidden_size]``."""
         states = self.embed(tokens)
+        if mask is not None:
+            for layer in self.layers:
+                states = layer(states, mask=mask)
+            return masked_mean(self.final_norm(states), mask)
         for layer in self.layers[:-1]:
             states = layer(states)
         return self.final_norm(self.layers[-1](states, last_only=True)).squeeze(1)
+
+
+@register_model("transformer:bayesian", by_default=False)
+class BayesianTransformer(BayesianModel):
+    """The transformer over time steps or words with calibrated uncertainty, from drawn networks."""
+
+    network_class = Transformer
+
+    @dataclass(frozen=True)
+    class Config(BayesianOptions, Transformer.Config):
+        """Options of the network and of how it is made Bayesian."""
 
 
 @register_model("transformer:patch")
@@ -234,9 +255,10 @@ class InvertedTransformer(TransformerModel):
     @classmethod
     def unsupported(cls, spec: DataSpec) -> str | None:
         """Besides the usual reasons: the targets must be among the inputs, since their tokens are read."""
-        if spec.target_channels is None:
-            return "it reads a target's forecast from the target's own history, which is not among the inputs"
-        return super().unsupported(spec)
+        reason = super().unsupported(spec)
+        if reason is None and spec.target_channels is None:
+            reason = "it reads a target's forecast from the target's own history, which is not among the inputs"
+        return reason
 
     @property
     def embedded_size(self) -> int:
@@ -261,4 +283,4 @@ class InvertedTransformer(TransformerModel):
 
     def read_out(self, encoded: Tensor) -> Tensor:
         """``[batch, targets, hidden_size]`` -> ``[batch, horizon, targets]``."""
-        return self.head(functional.dropout(encoded, self.config.dropout, self.training)).transpose(1, 2)
+        return self.head(self.drop(encoded)).transpose(1, 2)

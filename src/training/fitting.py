@@ -87,12 +87,17 @@ def fit(
         model.set_writer(writer)
         seed_everything(config.seed)
         state = build_state(model, data, config, device)
+        if hasattr(model, "before_training"):
+            model.before_training(data, state.steps_per_epoch)
         if checkpoint is not None:
             state.load_state_dict(checkpoint)
         if config.compile:
             model.compile()
         result = train(state, watching) if model.uses_gradients else _fit_directly(state, watching)
         best.restore_best(model)
+        if hasattr(model, "after_training"):
+            model.after_training(data)
+            best.keep(model)
         return result
     except TrainingError as error:
         _save_batch(error, folder)

@@ -187,6 +187,12 @@ class Checkpoints(Observer):
         """Load the best epoch's weights into the model."""
         model.load_state_dict(read_checkpoint(self.best)["model"])
 
+    def keep(self, model: Any) -> None:
+        """Write into the best checkpoint what has changed in the model since it was restored, if anything has."""
+        content, weights = read_checkpoint(self.best), model.state_dict()
+        if any(not torch.equal(weights[name].cpu(), value.cpu()) for name, value in content["model"].items()):
+            write_checkpoint(self.best, content | {"model": weights})
+
 
 class BestInMemory(Observer):
     """Keeps a copy of the best weights, for runs that write nothing to disk."""
@@ -208,6 +214,9 @@ class BestInMemory(Observer):
         """Load the best epoch's weights into the model."""
         if self.weights:
             model.load_state_dict(self.weights)
+
+    def keep(self, model: Any) -> None:
+        """Nothing is kept beyond the model itself."""
 
 
 class EarlyStopping(Observer):

@@ -49,7 +49,7 @@ class HyperparameterConfig(Options):
     objective: str = option(
         "auto",
         choices=("auto", *OBJECTIVES),
-        help="validation value the search goes by: auto = mse (scaled), or brier for task direction",
+        help="validation value the search goes by: auto = mse (scaled), or brier for directions and classes",
     )
     warm_start: bool = option(True, help="fine-tuning goes on from the best trial's weights where their shapes fit")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..data.series import SeriesData
+from ..data.loading import Data
 from ..models import create_model
 from ..training.device import prepare_process, select_device
 from ..training.loop import EpochReport, Observer, TrainingState, build_state, train
@@ -14,7 +14,7 @@ from .studies import ModelSearch
 MEASURED_STEPS = 20
 
 
-def seconds_per_epoch(search: ModelSearch, data: SeriesData) -> float:
+def seconds_per_epoch(search: ModelSearch, data: Data) -> float:
     """Time of an epoch of the default configuration: some of its steps, scaled up, and its whole validation.
 
     What a trial costs beside its epochs (starting, writing) is not in it. Models that do not train by epochs are fitted

@@ -12,7 +12,7 @@ import optuna
 
 from .. import registry
 from ..comparison.leaderboard import NAIVE
-from ..data.series import SeriesData
+from ..data.loading import Data
 from ..models import create_model, load_all
 from ..plan import RunPlan
 from ..tracking.run_folder import folder_name, read_json, write_json
@@ -68,7 +68,7 @@ def _configuration(content: dict[str, object]) -> dict[str, object]:
     return {name: content.get(name) for name in ("model", "options", "data", "training")}
 
 
-def final_plans(winners: Sequence[Winner], seeds: int, data: SeriesData) -> list[RunPlan]:
+def final_plans(winners: Sequence[Winner], seeds: int, data: Data) -> list[RunPlan]:
     """The final runs: each winner and its model's defaults with every seed, and the naive forecast once.
 
     The defaults forecast as far ahead as the winner does, where that was searched.

@@ -14,14 +14,14 @@ LOSS_OPTIONS = ("loss", "weight_alpha", "weight_beta")
 
 
 def resolve_objective(name: str, task: str) -> str:
-    """The objective's name, with ``auto`` resolved: scaled squared error, or the Brier score for directions.
+    """The objective's name, with ``auto`` resolved: scaled squared error; for directions and classes the Brier score.
 
     Raises:
         OptionError: if the task has no such value.
     """
     if name == "auto":
-        return "brier" if task == "direction" else "mse"
-    own = {"direction": ("brier", "accuracy", "loss")}.get(task, ("mse", "loss"))
+        return "mse" if task == "forecast" else "brier"
+    own = ("mse", "loss") if task == "forecast" else ("brier", "accuracy", "loss")
     if name not in own:
         raise OptionError(
             f"--objective must be auto or one of {', '.join(own)} for the task {task}, but got '{name}'; "

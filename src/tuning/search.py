@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
+from ..data.loading import Data
 from ..data.reading.sources import hide_password
-from ..data.series import SeriesData
 from ..errors import OptionError, UserError
 from ..plan import Selection, parse_settings, plan_runs
 from ..tracking.run_folder import SEARCH_FILE, read_json, write_json
@@ -29,7 +29,7 @@ _SHOWN_ANYWAY = ("lr", "batch_size", "window", "weight_decay", "epochs")
 """What every run has, whatever its model."""
 
 
-def plan_search(request: SearchRequest, data: SeriesData) -> tuple[list[ModelSearch], list[str]]:
+def plan_search(request: SearchRequest, data: Data) -> tuple[list[ModelSearch], list[str]]:
     """Resolve and check everything before the first trial.
 
     Returns:

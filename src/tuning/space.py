@@ -18,7 +18,6 @@ from .space_file import Entry, check_names, entries_of
 
 if TYPE_CHECKING:
     from ..data.base import DataSpec
-    from ..data.series import SeriesData
 
 __all__ = ["Dimension", "NothingToSearch", "SearchSpace", "build_space"]
 
@@ -187,7 +186,7 @@ class _Gathering:
     # --- windows ----------------------------------------------------------------------------------------------------
 
     @functools.cached_property
-    def _series(self) -> SeriesData:
+    def _series(self) -> Any:
         from ..experiment import cached_data
 
         return cached_data(self.data)

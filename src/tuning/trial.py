@@ -15,6 +15,7 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 
 from ..comparison.leaderboard import NAIVE
+from ..data.loading import Data
 from ..data.series import SeriesData
 from ..errors import TrainingError, UserError
 from ..experiment import cached_data, on_gpu, open_run, write_config
@@ -52,7 +53,7 @@ def run_next_trial(payload: Mapping[str, Any], report: Report) -> dict[str, Any]
     Args:
         payload: ``storage`` and ``study`` (where to claim), ``root`` (the search's folder on this machine),
             ``delivery`` (``Delivery.to_dict``), ``deadline`` (seconds since 1970 after which nothing is begun, or
-            None), ``place`` (decides the GPU where there are several) and, if it is known already, ``scaler``
+            None), ``place`` (decides the GPU where there are several) and, if it is known already, ``fitted``
             (``Scaler.to_dict``).
         report: receives a ``TrialStarted``, a ``TrialEpoch`` after every epoch and the ``TrialRecord``.
 
@@ -174,13 +175,13 @@ class Trial:
         values = {name: value for name, value in values.items() if name in SEED_NAMES} | self.hyperparameters
         return {seed_name(name): value for name, value in values.items()}
 
-    def _data(self, plan: RunPlan) -> SeriesData:
+    def _data(self, plan: RunPlan) -> Data:
         """The data in this trial's windows; refused if this machine has others than the search began with."""
-        scaler, study = self.payload.get("scaler"), (self.payload["storage"], self.payload["study"])
+        fitted, study = self.payload.get("fitted"), (self.payload["storage"], self.payload["study"])
         if study not in _checked:
-            check_same_data(self.search.fingerprint, cached_data(self.search.plan.data, scaler).fingerprint())
+            check_same_data(self.search.fingerprint, cached_data(self.search.plan.data, fitted).fingerprint())
             _checked.add(study)
-        return cached_data(plan.data, scaler)
+        return cached_data(plan.data, fitted)
 
     def _warm_start(self, model: Any) -> None:
         """Take over the weights of the best trial whose shapes fit, if fine-tuning goes on from there."""
@@ -202,7 +203,7 @@ class Trial:
     def _fit(
         self,
         plan: RunPlan,
-        data: SeriesData,
+        data: Data,
         model: Any,
         writer: EventWriter | SilentWriter,
         log: RunLog,
@@ -213,7 +214,7 @@ class Trial:
         name = f"{self.trial.number:0{len(str(self.search.config.total))}} {plan.model} {self.phase}"
         start_session(writer, plan, data, name)
         observers: list[Observer] = [ProgressReporter(log.epoch), seen]
-        if plan.tensorboard and data.spec.task == "direction":
+        if plan.tensorboard and isinstance(data, SeriesData) and data.spec.task == "direction":
             from ..comparison.decision_figures import DecisionFigures
 
             observers.insert(0, DecisionFigures(data, writer))
@@ -233,7 +234,7 @@ class Trial:
             ),
         )
 
-    def _naive(self, data: SeriesData, plan: RunPlan) -> float | None:
+    def _naive(self, data: Data, plan: RunPlan) -> float | None:
         """What the naive forecast reaches on the validation part, where values are relative to it."""
         if not self.search.is_relative:
             return None

@@ -69,7 +69,7 @@ def test_mapped_in_blocks_equals_read_at_once(
     assert isinstance(large._rows.tables.values, np.memmap) and not isinstance(small._rows.tables.values, np.memmap)
     np.testing.assert_allclose(large.scaler.scale, small.scaler.scale, rtol=1e-12)
     assert large.fingerprint() == small.fingerprint()
-    again = load_data(chosen, scaler=small.scaler)
+    again = load_data(chosen, fitted=small.fitted())
     for first, second in zip(batches(small), batches(again), strict=True):
         np.testing.assert_array_equal(first, second)
     assert small.spec.up_share == again.spec.up_share

@@ -1,0 +1,1 @@
+"""Reading of labelled texts: lines, tables and folders of documents."""
