@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from .comparison.evaluate import class_table, forecast_table
 from .comparison.outlook_figure import Outlook
 from .data.future_dates import future_dates
 from .data.loading import read_series
-from .data.options import ReadingOptions
+from .data.options import DataOptions, ReadingOptions
 from .data.samples import load_sample
 from .data.series import PredictionData, SeriesData
 from .data.tables import Note, Table, date_text
@@ -23,11 +23,13 @@ from .data.text import new_texts
 from .data.text_reading.reader import read_texts
 from .data.text_samples import TEXT_SAMPLES, load_text_sample
 from .errors import UserError, did_you_mean
-from .experiment import run_status
+from .experiment import cached_data, run_status
 from .models import load_plugin
 from .models.base_model import BaseModel
+from .models.bayesian_model import with_laplace
 from .tracking.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, PREDICTIONS_FILE, RESULTS_FILE, read_json
 from .training.checkpoint import read_checkpoint
+from .training.fitting import check_same_data
 
 TYPICALLY_FAR = 5.0
 ONCE_FAR = 30.0
@@ -115,6 +117,19 @@ def load_run(run: str | Path) -> TrainedRun:
             "written by `model.save` or an earlier version); train again, or use load_model(...).predict(windows)"
         )
     return TrainedRun(model, schema, _run_folder(file), _config(file))
+
+
+def with_uncertainty(trained: TrainedRun) -> TrainedRun:
+    """A trained run whose model says how sure it is, by a Laplace approximation fitted to the run's own data.
+
+    Raises:
+        UserError: if the data are gone or have changed, or the model cannot have one.
+    """
+    data = cached_data(DataOptions.from_dict(dict(trained.schema["options"])))
+    known = trained.config.get("fingerprint")
+    if known:
+        check_same_data(known, data.fingerprint())
+    return replace(trained, model=with_laplace(trained.model, data))
 
 
 def run_folders(path: str | Path) -> list[Path]:

@@ -7,6 +7,7 @@ import io
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..comparison.outlook_figure import Outlook
     from ..data.tables import Note, Table
+    from ..prediction import TrainedRun
 
 app = new_app()
 
@@ -67,6 +69,9 @@ def predict(
     every_window: Annotated[
         bool, typer.Option("--all", help="also the forecasts from within the data, with what was actual")
     ] = False,
+    laplace: Annotated[
+        bool, typer.Option("--laplace", help="give a plain model uncertainty, fitted to the run's own data")
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="draw history and next horizon of up to 12 series")
     ] = None,
@@ -86,7 +91,8 @@ def predict(
     reading = given(values, Reading)
     if text and "data" in reading:
         raise OptionError("texts come from --text or from --data, but got both; leave one out")
-    table, outlooks, probabilities = predict_all(run, reading, text or [], every_window)
+    asked = Asked(reading, tuple(text or ()), every_window, laplace)
+    table, outlooks, probabilities = predict_all(run, asked)
     if plot is not None and not outlooks:
         raise OptionError(f"--plot draws series, but got a run on texts, {run}; leave it out")
     if plot is not None:
@@ -106,9 +112,25 @@ def predict(
 app.command(cls=PredictCommand)(with_parameters(predict, Reading))
 
 
-def predict_all(
-    run: Path, reading: Mapping[str, Any], texts: Sequence[str], every_window: bool
-) -> tuple[pd.DataFrame, list[Outlook], bool]:
+@dataclass(frozen=True)
+class Asked:
+    """What is to be predicted: how to read new data, texts given in words, all windows or the newest, and whether a
+    plain model is to say how sure it is."""
+
+    reading: Mapping[str, Any]
+    texts: tuple[str, ...] = ()
+    every_window: bool = False
+    laplace: bool = False
+
+    def load(self, folder: Path) -> TrainedRun:
+        """A trained run, as it is to be asked."""
+        from ..prediction import load_run, with_uncertainty
+
+        trained = load_run(folder)
+        return with_uncertainty(trained) if self.laplace else trained
+
+
+def predict_all(run: Path, asked: Asked) -> tuple[pd.DataFrame, list[Outlook], bool]:
     """Predict with one run or all completed runs of a folder, and say on stderr what was found in the data.
 
     Returns:
@@ -119,15 +141,16 @@ def predict_all(
 
     from ..prediction import forecast_tables, load_run, read_new, reading_options, run_folders
 
-    if texts or _is_on_texts(run):
-        return _classify_all(run, reading, texts, every_window), [], False
+    if asked.texts or load_run(run_folders(run)[0]).model.spec.kind == "text":
+        return _classify_all(run, asked), [], False
+    reading, every_window = asked.reading, asked.every_window
 
     folders = run_folders(run)
     changes = {name: value for name, value in reading.items() if name != "data"}
     known: dict[ReadingOptions, Sequence[Table]] = {}
     tables, outlooks, task = [], list[Any](), ""
     for folder in folders:
-        trained = load_run(folder)
+        trained = asked.load(folder)
         options = reading_options(trained, reading.get("data"), changes)
         is_new = options not in known
         if is_new:
@@ -144,26 +167,20 @@ def predict_all(
     return pd.concat(tables, ignore_index=True), outlooks, task == "direction"
 
 
-def _is_on_texts(run: Path) -> bool:
-    from ..prediction import load_run, run_folders
-
-    return load_run(run_folders(run)[0]).model.spec.kind == "text"
-
-
-def _classify_all(run: Path, reading: Mapping[str, Any], texts: Sequence[str], every_window: bool) -> pd.DataFrame:
+def _classify_all(run: Path, asked: Asked) -> pd.DataFrame:
     import pandas as pd
 
-    from ..prediction import classify, load_run, read_new_texts, reading_options, run_folders
+    from ..prediction import classify, read_new_texts, reading_options, run_folders
 
-    if every_window:
+    if asked.every_window:
         raise OptionError("--all gives forecasts from within series, but got a run on texts; leave it out")
     folders, tables = run_folders(run), []
-    changes = {name: value for name, value in reading.items() if name != "data"}
-    known = list(texts)
+    changes = {name: value for name, value in asked.reading.items() if name != "data"}
+    known = list(asked.texts)
     for folder in folders:
-        trained = load_run(folder)
+        trained = asked.load(folder)
         if not known:
-            options = reading_options(trained, reading.get("data"), changes)
+            options = reading_options(trained, asked.reading.get("data"), changes)
             known, notes = read_new_texts(options)
             say_what_was_found(options.data, notes)
         table = classify(trained, known)
@@ -248,7 +265,8 @@ def show(table: pd.DataFrame) -> None:
     """Print the newest rows, to six digits."""
     shown = table.tail(ROWS_SHOWN)
     if "text" in shown:
-        room = max(20, terminal_width() - 14 * (len(shown.columns) - 1))
+        others = shown.drop(columns="text").to_string(index=False, float_format=lambda value: f"{value:.4g}")
+        room = max(20, terminal_width() - max(map(len, others.splitlines())) - 2)
         shown = shown.assign(text=[textwrap.shorten(text, room, placeholder=" ...") for text in shown["text"]])
     digits = 4 if "text" in shown else 6
     print(shown.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.{digits}g}"))

@@ -19,6 +19,9 @@ NGRAMS_PER_TOKEN = 32
 """More n-grams of one token than that are left out, from its end."""
 
 MOST_NGRAMS = 50_000
+FEWEST_OCCURRENCES = 2
+"""Where tokens are known by their n-grams as well, those seen once have no number: one sight teaches nothing much."""
+
 FEWEST_WORDS = 2
 """So many different words an n-gram must occur in to be known."""
 
@@ -56,7 +59,8 @@ class TextTokenizer:
         counts: Counter[str] = Counter()
         for tokens in cls(values).cut(texts):
             counts.update(tokens)
-        by_frequency = sorted(counts, key=lambda token: (-counts[token], token))
+        often = FEWEST_OCCURRENCES if lengths else 1
+        by_frequency = sorted((t for t in counts if counts[t] >= often), key=lambda token: (-counts[token], token))
         values["tokens"] = (*SPECIAL, *by_frequency[: options.vocabulary - len(SPECIAL)])
         if lengths:
             words = Counter(ngram for token in counts for ngram in set(ngrams_of(token, lengths)))

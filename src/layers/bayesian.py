@@ -47,8 +47,8 @@ class WeightPosterior(nn.Module):
     def draw(self, draws: int = 0, generator: torch.Generator | None = None) -> Tensor:
         """One draw of the weight, or ``[draws, *weight]``."""
         shape = (draws, *self.mean.shape) if draws else self.mean.shape
-        noise = torch.randn(shape, generator=generator).to(self.mean) if generator else torch.randn_like(self.mean)
-        return self.mean + self.deviation * noise
+        noise = torch.randn(shape, generator=generator) if generator else self.mean.new_empty(shape).normal_()
+        return self.mean + self.deviation * noise.to(self.mean)
 
     def divergence(self) -> Tensor:
         """Kullback-Leibler divergence from the prior in nats, summed over entries.
@@ -188,10 +188,10 @@ def make_variational(network: nn.Module, prior_deviation: float) -> None:
 
     Embeddings, normalisations and positions stay as they are. Dropout is switched off: the noise is in the weights.
     """
-    for module in network.modules():
+    _replace(network, lambda module: _variational(module, prior_deviation))
+    for module in network.modules():  # what stands between recurrent layers has become one of them
         if isinstance(module, Dropout):
             module.share = 0.0
-    _replace(network, lambda module: _variational(module, prior_deviation))
 
 
 def tie_dropout(network: nn.Module) -> None:

@@ -41,8 +41,8 @@ LIKELIHOODS = ("normal", "student", "quantiles")
 QUANTILES = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 VALIDATION_DRAWS = 4
 """Networks that the validation loss of an epoch is averaged over: few, as there are many epochs."""
-MOST_NUMBERS = 2**22
-"""Numbers of repeated inputs that are computed at once."""
+MOST_NUMBERS = {"cpu": 2**20, "cuda": 2**26}
+"""Numbers of repeated inputs that are computed at once, by kind of device: what a CPU's cache can hold."""
 MEDIAN = QUANTILES.index(0.5)
 START_DEGREES = 8.0
 NORMAL_95 = 1.6448536269514722
@@ -224,7 +224,8 @@ class BayesianModel(BaseModel):
             return self._all_parameters(inputs)
         if self.laplace is not None:
             return self._draw_heads(inputs, draws)
-        rows = max(1, MOST_NUMBERS // (draws * inputs.shape[1] * self.config.hidden_size))
+        most = MOST_NUMBERS.get(inputs.device.type, MOST_NUMBERS["cpu"])
+        rows = max(1, most // (draws * inputs.shape[1] * self.config.hidden_size))
         drawn = []
         for part in inputs.split(rows):
             repeated = part.repeat(draws, *(1 for _ in part.shape[1:]))
@@ -394,6 +395,13 @@ class BayesianModel(BaseModel):
         best = minimize_scalar(score, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
         self.temperature.fill_(math.exp(best.x))
 
+    @torch.no_grad()
+    def take_over_temperature(self) -> None:
+        """Make the factor of all deviations part of the spread heads, whose noise the Laplace posterior goes by."""
+        for spread in self._spread_heads():
+            spread.linear.bias.add_(self.temperature.log())
+        self.temperature.fill_(1.0)
+
     def _score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The sum over samples of what a temperature is judged by."""
         if self.spec.task == "forecast":
@@ -477,3 +485,35 @@ def _check(config: Any, spec: DataSpec) -> None:
         raise OptionError("method=dropout needs units to drop, but got dropout=0; raise it or use another method")
     if config.method == "laplace" and config.likelihood == "quantiles" and spec.task == "forecast":
         raise OptionError("method=laplace needs a density, which likelihood=quantiles has not; use normal or student")
+
+
+def with_laplace(model: BaseModel, data: DataModule) -> BayesianModel:
+    """A trained network with a Laplace approximation of its head's weights, fitted afterwards.
+
+    Of forecasts, the noise is what is left on the validation part, measured against how much each window moves.
+
+    Args:
+        model: any trained sequence model that reads its forecast, or its class, out of one linear head.
+        data: what it was trained on.
+
+    Raises:
+        OptionError: if the model is no such one, or its head is too large.
+    """
+    kind: Any = type(model)
+    if not isinstance(model, SequenceModel) or kind.read_out is not SequenceModel.read_out:
+        raise OptionError(
+            f"a Laplace approximation needs a sequence model with one linear head, but {model.name} is none; "
+            "use lstm, gru, tcn or transformer:basic"
+        )
+    config_class: Any = dataclass(frozen=True)(type("Config", (BayesianOptions, kind.Config), {"__annotations__": {}}))
+    bayesian_class = type("WithLaplace", (BayesianModel,), {"network_class": kind, "Config": config_class})
+    config = config_class(**{**model.config.to_dict(), "method": "laplace"})
+    bayesian: BayesianModel = bayesian_class(model.spec, config)
+    bayesian.name = model.name
+    bayesian.network(0).load_state_dict(model.state_dict())
+    bayesian.to(model.device).eval()
+    if model.spec.task == "forecast":
+        bayesian.fit_temperature(data)
+        bayesian.take_over_temperature()
+    bayesian.after_training(data)
+    return bayesian

@@ -207,9 +207,11 @@ class Diagnosis:
         coverage = self._history["calibration/coverage_90_percent"].last(5)
         correlation = self._history["calibration/uncertainty_error_correlation"].last(5)
         error = self._history["calibration/expected_calibration_error"].last(5)
-        if not (coverage or correlation or error):
+        gap = self._history["calibration/confidence_gap"].last(5)
+        if not (coverage or correlation or error or gap):
             return {}
-        return {"Calibration": calibration_verdict(*(median(v) if v else None for v in (coverage, correlation, error)))}
+        known = (median(values) if values else None for values in (coverage, correlation, error, gap))
+        return {"Calibration": calibration_verdict(*known)}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed training needs to go on as if nothing had been; plain and bounded."""
@@ -235,18 +237,24 @@ class Diagnosis:
             self._activities[name] = _Activity(**{**fields, "cases": cases})
 
 
-def calibration_verdict(coverage: float | None, correlation: float | None, error: float | None) -> str:
+def calibration_verdict(
+    coverage: float | None, correlation: float | None, error: float | None, gap: float | None = None
+) -> str:
     """Well calibrated, over- or under-confident, in one sentence.
 
     Args:
         coverage: percent of the truth inside the 90 % interval.
         correlation: rank correlation (Spearman) of uncertainty and absolute error.
         error: expected calibration error, 0 to 1.
+        gap: mean confidence minus accuracy, -1 to 1.
     """
     said = []
     if coverage is not None:
         word = "over-confident" if coverage < 85 else "under-confident" if coverage > 95 else "well calibrated"
         said.append(f"{word} (the 90 % interval holds {coverage:.1f} % of the truth)")
+    elif gap is not None:
+        word = "over-confident" if gap > 0.05 else "under-confident" if gap < -0.05 else "well calibrated"
+        said.append(f"{word} (confidence is {100 * gap:+.1f} points off the accuracy)")
     elif error is not None:
         said.append("well calibrated" if error <= 0.1 else "badly calibrated")
     if error is not None:

@@ -21,7 +21,7 @@ _OVERFITTING = {
 }
 _UNDERFITTING = {"window": 10, "fall": 0.1, "flat": 0.01}
 _ECHO = {"correlation": 0.98, "skill_limit": 0.0, "least_skill": -0.1}
-_CALIBRATION = {"coverage_low": 85.0, "coverage_high": 95.0, "correlation": 0.1, "error": 0.1}
+_CALIBRATION = {"coverage_low": 85.0, "coverage_high": 95.0, "correlation": 0.1, "error": 0.1, "gap": 0.05}
 
 _ALL = (
     Kind("nonfinite", general.nonfinite),

@@ -23,6 +23,7 @@ from collections.abc import Iterable
 
 from .tag_tables import (
     calibration,
+    classes,
     decisions,
     diffusion,
     epochs,
@@ -100,7 +101,8 @@ __all__ = [
 ]
 
 _TABLES = (
-    epochs, logger, progress, decisions, monitors, system, calibration, findings, studies, trials, jepa, diffusion,
+    epochs, logger, progress, decisions, classes, monitors, system, calibration, findings, studies, trials, jepa,
+    diffusion,
 )  # fmt: skip
 
 SPECS: tuple[MetricSpec, ...] = tuple(

@@ -168,7 +168,8 @@ def echo(look: Look) -> Sighting | None:
 
 
 def calibration(look: Look) -> Sighting | None:
-    """Coverage of the 90 % interval, correlation of uncertainty and error, calibration error: each with its limit."""
+    """Coverage of the 90 % interval, confidence against accuracy, correlation of uncertainty and error, calibration
+    error: each with its limit."""
     value, said = look.value, f"was {number(look.value)}"
     if "coverage" in look.tag:
         if value < look["coverage_low"]:
@@ -177,6 +178,11 @@ def calibration(look: Look) -> Sighting | None:
             )
         if value > look["coverage_high"]:
             return Sighting(f"{said} %, above {number(look['coverage_high'])}: under-confident", value)
+    elif "gap" in look.tag:
+        if abs(value) > look["gap"]:
+            verdict = "over-confident" if value > 0 else "under-confident"
+            how = f"{100 * abs(value):.0f} points {'above' if value > 0 else 'below'} its accuracy"
+            return Sighting(f"{said}: {verdict}, its confidence is {how}", abs(value))
     elif "correlation" in look.tag:
         if value < look["correlation"]:
             least = number(look["correlation"])

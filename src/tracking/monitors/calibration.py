@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...metrics.calibration import expected_calibration_error, interval_coverage, uncertainty_error_correlation
+from ...metrics.calibration import (
+    confidence_gap,
+    expected_calibration_error,
+    interval_coverage,
+    uncertainty_error_correlation,
+)
+from ...metrics.distributions import ForecastDistribution
 from ..tag_tables import monitors as names
+from ..tag_tables.calibration import CONFIDENCE_GAP
 from .base import Monitor, WatchedEpoch, WatchedRun
-from .validation_sample import answers, has_answers, sample_size
+from .validation_sample import answers, distributions, has_answers, sample_size
 
 MOST_WINDOWS = 512
 NORMAL_90 = 1.6448536269514722
@@ -22,19 +29,27 @@ NORMAL_90 = 1.6448536269514722
 class Calibration(Monitor):
     """Compares what the model is sure of with what comes true, after every epoch, on up to 512 validation windows.
 
-    For the task ``direction``: the calibration error of the probabilities, and the rank correlation of uncertainty
-    (1 - probability of what is said) and error. For forecasts of models whose ``predict`` returns a mean and a standard
-    deviation (a pair of tensors, or a mapping or an object with ``mean`` and ``std``): the same rank correlation, and
-    how many values lie within the 90 % interval of a normal distribution. Other models have nothing to be compared.
+    For the tasks ``direction`` and ``classify``: the calibration error of the probabilities, how much their confidence
+    lies above their accuracy, and the rank correlation of uncertainty (1 - probability of what is said; of classes the
+    whole entropy) and error. For forecasts of models with a ``distribution``: the rank correlation of deviation and
+    error, and how many values lie within the 90 % intervals. The same for forecasts of models whose ``predict`` returns
+    a mean and a standard deviation (a pair of tensors, or a mapping or an object with ``mean`` and ``std``), taken for
+    normal. Other models have nothing to be compared.
     """
 
     name: ClassVar[str] = "calibration"
 
     def __init__(self) -> None:
         self._run: WatchedRun | None = None
+        self._distributions = False
 
     def on_start(self, run: WatchedRun) -> None:
         """See whether there are validation samples and a model that answers them."""
+        task = getattr(getattr(run.data, "spec", None), "task", None)
+        self._distributions = task in ("classify", "forecast") and bool(distributions(run, np.array([0])))
+        if self._distributions:
+            self._run = run
+            return
         self._run = run if has_answers(run, "direction") else None
         if has_answers(run, "forecast") and _moments(answers(run, np.array([0]))[1][0]) is not None:
             self._run = run
@@ -46,6 +61,8 @@ class Calibration(Monitor):
         data = self._run.data
         count = sample_size(self._run, MOST_WINDOWS)
         index = np.unique(np.linspace(0, len(data.validation) - 1, count).astype(np.int64))
+        if self._distributions:
+            return _of_distributions(distributions(self._run, index))
         batches, predictions = answers(self._run, index)
         targets = torch.cat([batch.targets for batch in batches])
         if data.spec.task == "direction":
@@ -55,12 +72,38 @@ class Calibration(Monitor):
         return _of_intervals(mean, deviation, targets)
 
 
+def _of_distributions(said: Sequence[tuple[Any, Any]]) -> dict[str, Tensor | float]:
+    """Of batches with the distributions of classes or of values."""
+    if isinstance(said[0][1], ForecastDistribution):
+        inside, deviations, errors = [], [], []
+        for batch, distribution in said:
+            targets = batch.targets.to(distribution.mean.device)
+            lower, upper = distribution.interval()
+            inside.append(((targets >= lower) & (targets <= upper)).float().flatten())
+            deviations.append(distribution.deviation.flatten())
+            errors.append((targets - distribution.mean).flatten())
+        return {
+            names.CALIBRATION_COVERAGE: 100 * torch.cat(inside).mean(),
+            names.CALIBRATION_CORRELATION: uncertainty_error_correlation(torch.cat(deviations), torch.cat(errors)),
+        }
+    confidence, answered = torch.cat([one.probabilities for _, one in said]).max(-1)
+    correct = answered == torch.cat([batch.targets for batch, _ in said]).to(answered.device)
+    return {
+        names.CALIBRATION_ERROR: expected_calibration_error(confidence, correct),
+        CONFIDENCE_GAP: confidence_gap(confidence, correct),
+        names.CALIBRATION_CORRELATION: uncertainty_error_correlation(
+            torch.cat([one.total for _, one in said]), ~correct
+        ),
+    }
+
+
 def _of_probabilities(probability: Tensor, targets: Tensor) -> dict[str, Tensor | float]:
     targets = targets.to(probability.device)
     confidence = torch.maximum(probability, 1 - probability)
     correct = (probability > 0.5) == (targets > 0.5)
     return {
         names.CALIBRATION_ERROR: expected_calibration_error(confidence, correct),
+        CONFIDENCE_GAP: confidence_gap(confidence, correct),
         names.CALIBRATION_CORRELATION: uncertainty_error_correlation(1 - confidence, probability - targets),
     }
 

@@ -28,6 +28,26 @@ def has_answers(run: WatchedRun, task: str) -> bool:
     return callable(getattr(data.validation, "select", None)) and len(data.validation) > 0
 
 
+def distributions(run: WatchedRun, index: np.ndarray, batch_size: int = 64) -> list[tuple[Any, Any]]:
+    """Batches of validation samples, each with what the model says of it as a distribution.
+
+    Empty where the model has no ``distribution``, or it says None, or there are no samples that can be picked.
+    """
+    ask, validation = getattr(run.model, "distribution", None), getattr(run.data, "validation", None)
+    if not callable(ask) or not callable(getattr(validation, "select", None)) or not len(validation):  # type: ignore[arg-type]
+        return []
+    said = []
+    device = next(iter(run.parameters.values())).device if run.parameters else torch.device("cpu")
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for first in range(0, len(index), batch_size):
+            batch = validation.select(index[first : first + batch_size])  # type: ignore[union-attr]
+            distribution = ask(batch.inputs)
+            if distribution is None:
+                return []
+            said.append((batch, distribution))
+    return said
+
+
 def answers(run: WatchedRun, index: np.ndarray, batch_size: int = 64) -> tuple[list[Any], list[Any]]:
     """Batches of validation samples and what the model predicts of them; random states stay as they are.
 

@@ -100,7 +100,7 @@ SPECS: tuple[MetricSpec, ...] = (
     _test(TEST_R2, "", "higher", "Share of the test targets' variance that the forecast explains; below 0: none."),
     _test(TEST_SKILL, "", "higher", "1 minus the error divided by the naive forecast's error; 0 or below: not better."),
     _test(TEST_DIRECTION_ACCURACY, "fraction", "higher", "Share of test windows whose direction is forecast rightly."),
-    _test(TEST_ACCURACY, "fraction", "higher", "Share of test windows classified rightly (task direction)."),
+    _test(TEST_ACCURACY, "fraction", "higher", "Share of test windows or texts classified rightly."),
     MetricSpec(
         FORECAST_IMAGE, "", "none", "epoch", "expensive", "03 Epoch summary",
         "Forecast against truth on validation windows, at epochs 0, 10, 20 and so on and at the last one.",

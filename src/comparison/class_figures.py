@@ -1,0 +1,196 @@
+"""What a classifier of texts says against the truth: counted, drawn and in words, while it learns and in the end."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data.text import TextData
+from ..metrics.calibration import expected_calibration_error, reliability_bins
+from ..metrics.distributions import ClassDistribution
+from ..metrics.probabilistic import ClassScores
+from ..metrics.selective import risk_coverage
+from ..tracking import tags
+from ..tracking.event_writer import EventWriter, SilentWriter
+from ..tracking.figures import confusion_figure
+from ..tracking.tag_tables import classes as names
+from ..training.loop import EpochReport, Observer, TrainingState
+from .calibration_figures import reliability_figure, risk_coverage_figure
+from .evaluate import BATCH_SIZE
+
+SHOWN = 8
+LETTERS = 160
+_VALUES = {
+    "balanced_accuracy": names.BALANCED_ACCURACY,
+    "macro_f1": names.MACRO_F1,
+    "mcc": names.MCC,
+    "majority_share": names.MAJORITY_SHARE,
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was said of the texts of a part, in the part's own order.
+
+    Attributes:
+        texts, class_names: as they are.
+        labels: the right classes, int64 ``[texts]``.
+        probabilities: ``[texts, classes]``.
+        epistemic: in nats ``[texts]``; None where one network answers.
+        total: the whole uncertainty in nats, ``[texts]``.
+    """
+
+    texts: list[str]
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    epistemic: np.ndarray | None
+    total: np.ndarray
+
+    @property
+    def said(self) -> np.ndarray:
+        """The most probable class of each."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Its probability."""
+        return self.probabilities.max(1)
+
+
+class ClassFigures(Observer):
+    """Counts, draws and quotes what is right and wrong on the validation part, every tenth epoch and at the last one.
+
+    Args:
+        data: the texts.
+        writer: where it goes.
+    """
+
+    is_logging = True
+
+    def __init__(self, data: TextData, writer: EventWriter | SilentWriter) -> None:
+        self.data, self.writer = data, writer
+        self.model: Any = None
+
+    def on_start(self, state: TrainingState) -> None:
+        """Remember the model."""
+        self.model = state.model
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Ask and draw, if it is time to."""
+        if report.epoch % tags.HISTOGRAM_INTERVAL and report.epoch != report.epochs - 1:
+            return
+        answers, scores = ask(self.model, self.data, "validation")
+        results, title = scores.results(), f"{self.model.name}, validation part, epoch {report.epoch}"
+        found = {tag: results[name] for name, tag in _VALUES.items()}
+        self.writer.add_values({tag: value for tag, value in found.items() if value is not None}, report.epoch)
+        _draw(self.writer, scores, answers, title, report.epoch, names.CONFUSION_IMAGE, names.RELIABILITY_IMAGE)
+        self.writer.add_text(names.PREDICTIONS, quoted(answers), report.epoch)
+        self.writer.add_text(names.ERROR_ANALYSIS, error_analysis(answers), report.epoch)
+
+
+def draw_test_figures(model: Any, data: TextData, writer: EventWriter | SilentWriter, epoch: int, title: str) -> None:
+    """Confusion matrix, reliability and risk against coverage of the test part."""
+    answers, scores = ask(model, data, "test")
+    _draw(writer, scores, answers, title, epoch, names.CONFUSION_TEST_IMAGE, names.RELIABILITY_TEST_IMAGE)
+    wrong = torch.from_numpy((answers.said != answers.labels).astype(np.float64))
+    curves = {"total uncertainty": risk_coverage(torch.from_numpy(answers.total), wrong)}
+    if answers.epistemic is not None:
+        curves["epistemic uncertainty"] = risk_coverage(torch.from_numpy(answers.epistemic), wrong)
+    writer.add_figure(names.RISK_COVERAGE_IMAGE, risk_coverage_figure(curves, title), epoch, close=False)
+
+
+def ask(model: Any, data: TextData, part: str) -> tuple[Answers, ClassScores]:
+    """What a model says of every text of a part."""
+    split, scores = getattr(data, part), ClassScores(data.spec.class_shares)
+    probabilities = np.empty((len(split), len(data.spec.class_names)))
+    total, epistemic = np.empty(len(split)), np.empty(len(split))
+    several = False
+    for batch in split.batches(BATCH_SIZE):
+        said: ClassDistribution = model.distribution(batch.inputs)
+        where = batch.index.cpu().numpy()
+        scores.add(batch.targets, said)
+        probabilities[where] = said.probabilities.double().cpu().numpy()
+        total[where] = said.total.double().cpu().numpy()
+        if said.epistemic is not None:
+            several, epistemic[where] = True, said.epistemic.double().cpu().numpy()
+    answers = Answers(
+        split.texts(), data.spec.class_names, split.targets(), probabilities, epistemic if several else None, total
+    )
+    return answers, scores
+
+
+def quoted(answers: Answers, count: int = SHOWN) -> str:
+    """Some texts, evenly spaced, with what was said of them, as Markdown."""
+    places = np.unique(np.linspace(0, len(answers.texts) - 1, count).astype(int))
+    lines = []
+    for place in places:
+        said, truth = (answers.class_names[number[place]] for number in (answers.said, answers.labels))
+        mark = "" if said == truth else f", but it is {_safe(truth)}"
+        sure = f"{answers.confidence[place]:.2f} confidence"
+        lines.append(f"- Sample: {_safe(answers.texts[place])} -> {_safe(said)} ({sure}){mark}")
+    return "\n".join(lines)
+
+
+def error_analysis(answers: Answers, count: int = SHOWN) -> str:
+    """The most uncertain texts, and the wrong ones that the model was surest of, as two Markdown tables."""
+    wrong = np.flatnonzero(answers.said != answers.labels)
+    surest = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:count]
+    unsure = np.argsort(-answers.total, kind="stable")[:count]
+    share = f"{len(wrong)} of {len(answers.texts)} texts are wrong"
+    return (
+        f"**Surest and wrong** ({share})\n\n{_table(answers, surest)}\n\n**Least sure of**\n\n{_table(answers, unsure)}"
+    )
+
+
+def _table(answers: Answers, places: np.ndarray) -> str:
+    uncertain = "| epistemic | aleatoric |" if answers.epistemic is not None else "| entropy |"
+    rows = [
+        f"| text | said | truth | confidence {uncertain}",
+        "|:--|:--|:--|--:" + "|--:" * (uncertain.count("|") - 1) + "|",
+    ]
+    for place in places:
+        said, truth = (_safe(answers.class_names[number[place]]) for number in (answers.said, answers.labels))
+        cells = [_safe(answers.texts[place]), said, truth, f"{answers.confidence[place]:.2f}"]
+        if answers.epistemic is None:
+            cells.append(f"{answers.total[place]:.3f}")
+        else:
+            epistemic = answers.epistemic[place]
+            cells += [f"{epistemic:.3f}", f"{answers.total[place] - epistemic:.3f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) if len(rows) > 2 else "none"
+
+
+def _safe(text: str) -> str:
+    """A text that neither breaks a Markdown table nor is taken for markup, cut after 160 letters."""
+    short = textwrap.shorten(text, LETTERS, placeholder=" ...") or text[:LETTERS]
+    escaped = html.escape(short, quote=False).replace("|", "&#124;").replace("`", "&#96;")
+    return escaped.replace("*", "&#42;").replace("_", "&#95;").replace("[", "&#91;")
+
+
+def _draw(
+    writer: EventWriter | SilentWriter,
+    scores: ClassScores,
+    answers: Answers,
+    title: str,
+    epoch: int,
+    confusion_tag: str,
+    reliability_tag: str,
+) -> None:
+    confidence = torch.from_numpy(answers.confidence)
+    correct = torch.from_numpy(answers.said == answers.labels)
+    error = float(expected_calibration_error(confidence, correct))
+    if len(answers.class_names) <= MOST_CLASSES:
+        figure = confusion_figure(scores.confusion, answers.class_names, title)
+        writer.add_figure(confusion_tag, figure, epoch, close=False)
+    figure = reliability_figure(reliability_bins(confidence, correct), title, error)
+    writer.add_figure(reliability_tag, figure, epoch, close=False)
+
+
+MOST_CLASSES = 20
+"""A matrix of more cannot be read."""
