@@ -14,8 +14,8 @@ from src.training.config import TrainingConfig
 from src.training.device import seed_everything
 
 load_all()
-NAMES = [known.name for known in registry.entries()]
-NETWORKS = [known.name for known in registry.entries() if known.model_class.uses_gradients]
+NAMES = [known.name for known in registry.entries() if "series" in known.model_class.kinds]
+NETWORKS = [name for name in NAMES if registry.entry(name).model_class.uses_gradients]
 
 WINDOW = 24
 SMALL = {"hidden_size": 8, "num_heads": 2, "feed_forward": 16, "trees": 10}

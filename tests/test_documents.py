@@ -15,11 +15,13 @@ import pandas as pd
 import pytest
 
 from src.data.samples import load_sample
+from src.data.text_samples import load_text_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ADDING = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")
+UNCERTAINTY = (ROOT / "docs" / "uncertainty.md").read_text(encoding="utf-8")
 TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
 QUICK_SEARCH = "--trials=2 --epochs-random=1 --epochs-bayesian=1 --epochs-fine-tune=1 --epochs=1"
 
@@ -38,6 +40,11 @@ def lines(text: str) -> list[str]:
 def commands(text: str, script: str) -> list[list[str]]:
     """The arguments of every command that starts ``script``."""
     return [shlex.split(line)[2:] for line in lines(text) if line.startswith(f"python {script}")]
+
+
+def distinct(found: list[list[str]]) -> list[list[str]]:
+    """Each command once."""
+    return [shlex.split(line) for line in dict.fromkeys(map(shlex.join, found))]
 
 
 def run(folder: Path, script: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -64,6 +71,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tell_me.sh").chmod(0o755)
     words = "--models lstm:basic linear:dlinear baseline:naive gru:residual --epochs 1 --name 20250110_143022"
     assert run(folder, "train_models.py", [*words.split(), "--data", "prices.csv"]).returncode == 0
+    sample = load_text_sample("reviews")
+    reviews = pd.DataFrame({"review": sample.texts, "sentiment": sample.labels})[:300]
+    reviews.to_csv(folder / "reviews.csv", index=False)
+    reviews[["review"]].to_csv(folder / "new_reviews.csv", index=False)
+    words = "--models transformer:bayesian baseline:words --epochs 1 --name 20250112_120000"
+    assert run(folder, "train_models.py", [*words.split(), "--data", "reviews.csv"]).returncode == 0
     (folder / "space.toml").write_text(blocks(TUNING, "toml")[0], encoding="utf-8")
     words = "--models tcn:residual --name 20250111_090000 --no-tensorboard"
     assert run(folder, "tune_models.py", [*words.split(), *QUICK_SEARCH.split()]).returncode == 0
@@ -85,7 +98,7 @@ def write_price_files(folder: Path, table: pd.DataFrame) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", commands(README, "train_models.py"), ids=" ".join)
+@pytest.mark.parametrize("arguments", distinct(commands(README + UNCERTAINTY, "train_models.py")), ids=" ".join)
 def test_every_training_command_of_the_readme_runs(workplace: Path, arguments: list[str]) -> None:
     # One epoch is enough to see that a command works, and one model to see that its data are read.
     shorter = [] if "--resume" in arguments or "--list" in arguments else ["--epochs", "1"]
@@ -111,7 +124,7 @@ def test_every_search_of_the_documents_runs(workplace: Path, line: str) -> None:
 @pytest.mark.slow
 def test_the_other_commands_of_the_readme_run_in_their_order(workplace: Path) -> None:
     scripts = ("python predict.py", "python manage_runs.py", "cat ", "zcat ")
-    shown = [line for line in lines(README) if line.startswith(scripts)]
+    shown = list(dict.fromkeys(line for line in lines(README + UNCERTAINTY) if line.startswith(scripts)))
     assert len(shown) > 10
     for line in shown:
         words = line.replace("python ", f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/")
@@ -125,7 +138,8 @@ def test_the_other_commands_of_the_readme_run_in_their_order(workplace: Path) ->
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     own_loop, forecast = blocks(README, "python")
-    code = f"{own_loop}\n{forecast}"
+    (uncertain,) = blocks(UNCERTAINTY, "python")
+    code = f"{own_loop}\n{forecast}\n{uncertain}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120

@@ -32,6 +32,7 @@ DIFFERENCES = {
     ("plan", "training"): "a plan holds the TrainingConfig that the command line resolved",
     ("comparison.forecast_figures", "training.loop"): "the figures are drawn by an observer, whose base is the loop's",
     ("comparison.decision_figures", "training.loop"): "as for the figures of forecasts",
+    ("comparison.class_figures", "training.loop"): "as for the figures of forecasts",
     ("models.base_model", "training.fitting"): "`model.fit(...)` is the public door to training; imported when called",
     ("models.base_model", "training.checkpoint"): "`save` and `load`; imported when called",
     ("models.base_model", "training.config"): "names of types only",

@@ -20,6 +20,8 @@ def attention_entropy(weights: Tensor) -> Tensor:
     return torch.special.entr(weights.float()).sum(-1)
 
 
-def normalised_entropy(entropy: Tensor, keys: int) -> Tensor:
+def normalised_entropy(entropy: Tensor, keys: int | Tensor) -> Tensor:
     """Entropy as a share of the greatest possible, ln(keys), so that sequences of any length compare; 1 for one key."""
+    if isinstance(keys, Tensor):
+        return torch.where(keys > 1, entropy / keys.clamp(min=2).log(), 1.0)
     return entropy / math.log(keys) if keys > 1 else torch.ones_like(entropy)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.functional import hessian
 
 from src.errors import OptionError
-from src.layers.laplace import MOST_WEIGHTS, PRECISIONS, LaplaceHead, with_bias
+from src.layers.laplace import MOST_WEIGHTS, PRECISIONS, LaplaceHead
 
 FEATURES = 4
 
@@ -20,24 +20,29 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def design_of(states: Tensor) -> Tensor:
+    """What the weights and, behind them, the bias are multiplied with."""
+    return torch.nn.functional.pad(states, (0, 1), value=1.0)
+
+
 def regression(seed: int, rows: int, noise: float, size: float) -> tuple[Tensor, Tensor]:
     """Features of a linear model, and values with noise; its weights are as large as ``size``."""
     generator = torch.Generator().manual_seed(seed)
     states = torch.randn(rows, FEATURES, generator=generator, dtype=torch.float64)
     weights = size * torch.randn(FEATURES + 1, generator=generator, dtype=torch.float64)
-    return states, with_bias(states) @ weights + noise * torch.randn(rows, generator=generator, dtype=torch.float64)
+    return states, design_of(states) @ weights + noise * torch.randn(rows, generator=generator, dtype=torch.float64)
 
 
 def exact_posterior(states: Tensor, values: Tensor, noise: float, precision: float) -> tuple[Tensor, Tensor]:
     """Mean and precision matrix of the weights."""
-    design = with_bias(states)
+    design = design_of(states)
     matrix = design.T @ design / noise**2 + precision * torch.eye(FEATURES + 1, dtype=torch.float64)
     return torch.linalg.solve(matrix, design.T @ values / noise**2), matrix
 
 
 def log_evidence(states: Tensor, values: Tensor, noise: float, precision: float) -> float:
     """Of the values, the weights being integrated out."""
-    design = with_bias(states).numpy()
+    design = design_of(states).numpy()
     covariance = noise**2 * np.eye(len(design)) + design @ design.T / precision
     return float(stats.multivariate_normal(np.zeros(len(design)), covariance).logpdf(values.numpy()))
 
@@ -63,7 +68,7 @@ def test_linear_regression_is_exact(rows: int, noise: float, size: float, seed: 
     assert chosen == best
     torch.testing.assert_close(head.covariance[0], torch.linalg.inv(matrix), rtol=1e-6, atol=1e-9)
     new = torch.randn(5, FEATURES, dtype=torch.float64)
-    expected = (with_bias(new) @ torch.linalg.inv(matrix) * with_bias(new)).sum(-1, keepdim=True)
+    expected = (design_of(new) @ torch.linalg.inv(matrix) * design_of(new)).sum(-1, keepdim=True)
     torch.testing.assert_close(head.variance(new), expected, rtol=1e-6, atol=1e-9)
 
 
@@ -84,7 +89,7 @@ def test_outputs_with_likelihoods_of_their_own_share_a_prior() -> None:
     bias = torch.randn(3, generator=generator, dtype=torch.float64)
     head = LaplaceHead(FEATURES, 3, joint=False).double()
     chosen = head.fit(batches(states, curvature), weight, bias)
-    design = with_bias(states)
+    design = design_of(states)
     matrices = [design.T @ (curvature[:, [output]] * design) for output in range(3)]
     eye = torch.eye(FEATURES + 1, dtype=torch.float64)
     squares = float(weight.square().sum() + bias.square().sum())
@@ -107,7 +112,7 @@ def softmax_case() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(40, FEATURES, generator=generator, dtype=torch.float64)
     weights = torch.randn(3, FEATURES + 1, generator=generator, dtype=torch.float64)
-    return states, torch.randint(0, 3, (40,), generator=generator), weights, with_bias(states) @ weights.T
+    return states, torch.randint(0, 3, (40,), generator=generator), weights, design_of(states) @ weights.T
 
 
 def test_softmax_against_a_hessian_by_differentiation() -> None:
@@ -115,7 +120,7 @@ def test_softmax_against_a_hessian_by_differentiation() -> None:
     states, labels, weights, logits = softmax_case()
 
     def loss(weights: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(with_bias(states) @ weights.T, labels, reduction="sum")
+        return torch.nn.functional.cross_entropy(design_of(states) @ weights.T, labels, reduction="sum")
 
     side = 3 * (FEATURES + 1)
     exact = hessian(loss, weights).reshape(side, side)
@@ -127,7 +132,7 @@ def test_softmax_against_a_hessian_by_differentiation() -> None:
     torch.testing.assert_close(head.covariance[0], expected, rtol=1e-6, atol=1e-9)
 
     new = torch.randn(5, FEATURES, dtype=torch.float64)
-    slopes = torch.func.vmap(torch.func.jacrev(lambda weights, row: weights @ row), (None, 0))(weights, with_bias(new))
+    slopes = torch.func.vmap(torch.func.jacrev(lambda weights, row: weights @ row), (None, 0))(weights, design_of(new))
     slopes = slopes.reshape(5, 3, side)
     torch.testing.assert_close(head.variance(new), slopes @ expected @ slopes.transpose(1, 2), rtol=1e-6, atol=1e-9)
 

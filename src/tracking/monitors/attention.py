@@ -120,7 +120,8 @@ def _entropies(logits: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
     for values in logits.values():
         entropy = _entropy(values).mean()
         entropies.append(entropy)
-        shares.append(normalised_entropy(entropy, values.shape[-1]))
+        keys = torch.isfinite(values).sum(-1).float().mean()  # padding is none
+        shares.append(normalised_entropy(entropy, keys))
     found = named((names.ATTENTION_ENTROPY.format(layer=name) for name in logits), torch.stack(entropies))
     tags = (names.ATTENTION_ENTROPY_NORMALISED.format(layer=name) for name in logits)
     return found | named(tags, torch.stack(shares))
@@ -145,10 +146,14 @@ def _every(values: Tensor, axis: int, most: int) -> Tensor:
 
 
 def _sample_own(layer: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Inputs | None:
-    read = [*arguments, *keywords.values()]
+    read = [*arguments, *(value for name, value in keywords.items() if name != "mask")]
+    mask = keywords.get("mask")
+    if len(read) == 3:
+        mask = read.pop()
     if len(read) != 2 or not all(isinstance(values, Tensor) for values in read):
         return None
-    return tuple(_every(values.detach(), 0, PICTURED_SAMPLES) for values in read), {}
+    padding = None if mask is None else ~_every(mask, 0, PICTURED_SAMPLES)
+    return tuple(_every(values.detach(), 0, PICTURED_SAMPLES) for values in read), {"padding": padding}
 
 
 def _sample_torch(layer: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Inputs | None:
@@ -199,16 +204,27 @@ def _products(query: Tensor, key: Tensor, heads: int) -> Tensor:
     return query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
 
 
-def _multi_head(layer: MultiHeadAttention, queries: Tensor, tokens: Tensor) -> Tensor:
+def _multi_head(layer: MultiHeadAttention, queries: Tensor, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
     size, keys = layer.query.in_features, layer.key_value
-    key = functional.linear(tokens, keys.weight[:size], keys.bias[:size])
-    return _products(functional.linear(queries, layer.query.weight, layer.query.bias), key, layer.heads)
+    key = functional.linear(tokens, _mean(keys.weight)[:size], _mean(keys.bias)[:size])
+    query = functional.linear(queries, _mean(layer.query.weight), _mean(layer.query.bias))
+    return _without_padding(_products(query, key, layer.heads), padding)
 
 
-def _pooling(layer: AttentionPooling, states: Tensor, last: Tensor) -> Tensor:
-    of_states = functional.linear(states, layer.state.weight, layer.state.bias)
-    of_last = functional.linear(last, layer.last.weight).unsqueeze(1)
-    return functional.linear(torch.tanh(of_states + of_last), layer.score.weight).transpose(1, 2).unsqueeze(1)
+def _pooling(layer: AttentionPooling, states: Tensor, last: Tensor, padding: Tensor | None = None) -> Tensor:
+    of_states = functional.linear(states, _mean(layer.state.weight), _mean(layer.state.bias))
+    of_last = functional.linear(last, _mean(layer.last.weight)).unsqueeze(1)
+    scores = functional.linear(torch.tanh(of_states + of_last), _mean(layer.score.weight))
+    return _without_padding(scores.transpose(1, 2).unsqueeze(1), padding)
+
+
+def _mean(weight: Any) -> Tensor:
+    """A weight, or the mean of its posterior."""
+    return weight if isinstance(weight, Tensor) else weight.mean
+
+
+def _without_padding(logits: Tensor, padding: Tensor | None) -> Tensor:
+    return logits if padding is None else logits.masked_fill(padding[:, None, None], -math.inf)
 
 
 def _torch_attention(
