@@ -134,6 +134,19 @@ def test_fit_twice_with_one_seed_and_copies(name: str, tmp_path: Path) -> None:
         assert torch.equal(copied.predict(inputs), expected)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_on_a_gpu(name: str) -> None:
+    data = make_data(char_ngrams="3-4")
+    model = build(name, data)
+    model.fit(data, TrainingConfig(epochs=1, batch_size=32, device="cuda"))
+    inputs = data.test.select(torch.arange(6)).inputs
+    assert inputs.is_cuda
+    copied = copy.deepcopy(model).cpu()
+    torch.testing.assert_close(copied.predict(inputs.cpu()), model.predict(inputs).cpu(), rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_learns_what_words_mean(name: str) -> None:
     """With a few epochs more than the other tests: better than chance by far on texts it has not seen."""

@@ -58,7 +58,7 @@ def _review(is_good: bool, rng: np.random.Generator) -> str:
     if kind < 0.1:  # undecidable
         halves = [_half(True, rng), _half(False, rng)]
         body = " and ".join(halves if rng.random() < 0.5 else halves[::-1])
-    elif kind < 0.45:
+    elif kind < 0.25:
         body = f"{_half(not is_good, rng)} , but {_half(is_good, rng)}"
     else:
         body = _half(is_good, rng)
@@ -66,7 +66,7 @@ def _review(is_good: bool, rng: np.random.Generator) -> str:
 
 
 def _half(is_good: bool, rng: np.random.Generator) -> str:
-    negated = rng.random() < 0.35
+    negated = rng.random() < 0.15
     word = _pick(_GOOD if is_good != negated else _BAD, rng)
     return f"{_pick(_THINGS, rng)} is {'not ' if negated else ''}{_pick(('', 'very ', 'quite '), rng)}{word}"
 

@@ -90,7 +90,9 @@ class LaplaceHead(nn.Module):
 
     def draw(self, encoded: Tensor, draws: int, generator: torch.Generator) -> Tensor:
         """What ``draws`` networks add to the outputs, ``[draws, rows, outputs]``; the same noise in all rows."""
-        noise = torch.randn(draws, self.outputs, generator=generator).to(encoded)
+        noise = torch.randn(draws, self.outputs, generator=generator)
+        # Few draws have neither a mean of 0 nor a deviation of 1, and the same ones are used in every row.
+        noise = ((noise - noise.mean(0)) / noise.std(0, correction=0)).to(encoded)
         variance = self.variance(encoded)
         if not self.joint:
             return noise[:, None] * variance.clamp(min=0).sqrt()

@@ -203,13 +203,7 @@ class BayesianModel(BaseModel):
         """Drawn parameters ``[draws, batch, horizon, targets, parameters]`` -> one distribution."""
         factor = self.temperature
         if self.config.likelihood == "quantiles":
-            quantiles = outputs.mean(0).sort(-1).values  # curves that cross are put in order (Chernozhukov et al. 2010)
-            median = quantiles[..., MEDIAN : MEDIAN + 1]
-            quantiles = median + factor * (quantiles - median)
-            width = quantiles[..., QUANTILES.index(0.95)] - quantiles[..., QUANTILES.index(0.05)]
-            noise = (width / (2 * NORMAL_95)).square().clamp(min=LEAST_DEVIATION**2)
-            spread = outputs[..., MEDIAN].var(0, correction=0)
-            return ForecastDistribution(median.squeeze(-1), spread, noise, quantiles=quantiles, levels=QUANTILES)
+            return self._quantile_forecast(outputs)
         means, variances, degrees = outputs[..., 0], (2 * outputs[..., 1]).exp(), None
         if self.config.likelihood == "student":
             degrees = torch.stack([spread.degrees for spread in self._spread_heads()]).mean(0)
@@ -217,6 +211,23 @@ class BayesianModel(BaseModel):
         parts = forecast_uncertainty(means, variances)
         epistemic, aleatoric = (factor.square() * part.float() for part in (parts.epistemic, parts.aleatoric))
         return ForecastDistribution(parts.mean.float(), epistemic, aleatoric, degrees)
+
+    def _quantile_forecast(self, outputs: Tensor) -> ForecastDistribution:
+        """Drawn quantiles -> their mean, stretched around the median by what the draws disagree about."""
+        quantiles = outputs.mean(0).sort(-1).values  # curves that cross are put in order (Chernozhukov et al. 2010)
+        median = quantiles[..., MEDIAN : MEDIAN + 1]
+        width = quantiles[..., QUANTILES.index(0.95)] - quantiles[..., QUANTILES.index(0.05)]
+        noise = (width / (2 * NORMAL_95)).square().clamp(min=LEAST_DEVIATION**2)
+        spread = outputs[..., MEDIAN].var(0, correction=0)
+        stretch = self.temperature * ((noise + spread) / noise).sqrt().unsqueeze(-1)
+        factor = self.temperature.square()
+        return ForecastDistribution(
+            median.squeeze(-1),
+            factor * spread,
+            factor * noise,
+            quantiles=median + stretch * (quantiles - median),
+            levels=QUANTILES,
+        )
 
     def _draw(self, inputs: Tensor, draws: int) -> Tensor:
         """Parameters of drawn networks (an ensemble has its members), ``[draws, batch, *target_shape, parameters]``."""

@@ -104,7 +104,7 @@ class SequenceModel(BaseModel):
             help="time steps per token",
         )
         word_dropout: float = tunable(
-            0.3,
+            0.2,
             low=0.0,
             high=0.5,
             minimum=0.0,
