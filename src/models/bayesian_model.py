@@ -58,6 +58,7 @@ class BayesianOptions(Options):
     """What every Bayesian variant has on top of its network's options."""
 
     dropout: float = tunable(0.1, low=0.02, high=0.5, minimum=0.0, maximum=0.95, help="share of units dropped")
+    loss: str = option("mse", choices=("mse",), help="of no use here: training goes by the likelihood")
     method: str = option("dropout", choices=METHODS, help="how networks are distributed")
     likelihood: str = option("normal", choices=LIKELIHOODS, help="series: what a forecast is, with its own scale")
     samples: int = option(30, minimum=2, help="networks drawn for a prediction")
