@@ -266,6 +266,7 @@ def _outlooks(
     spec = trained.model.spec
     shape = (len(tables), *spec.target_shape)
     values = table["probability" if spec.task == "direction" else "forecast"].to_numpy().reshape(shape)
+    bounds = [table[name].to_numpy().reshape(shape) for name in ("lower_90", "upper_90") if name in table]
     history = data.newest.history(np.arange(len(tables)))
     return [
         Outlook(
@@ -274,6 +275,7 @@ def _outlooks(
             history[number, :, place],
             dates[number],
             {trained.label: values[number, :, place]},
+            {trained.label: np.stack([bound[number, :, place] for bound in bounds])} if bounds else {},
         )
         for number, series in enumerate(tables)
         for place, target in enumerate(spec.target_names)

@@ -198,6 +198,7 @@ def _joined(outlooks: Sequence[Outlook], more: Sequence[Outlook]) -> list[Outloo
         dataclasses.replace(
             first if len(first.history) >= len(second.history) else second,
             forecasts={**first.forecasts, **second.forecasts},
+            intervals={**first.intervals, **second.intervals},
         )
         for first, second in zip(outlooks, more, strict=True)
     ]

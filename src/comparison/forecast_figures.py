@@ -8,10 +8,12 @@ import torch
 from matplotlib.figure import Figure
 
 from ..data.series import SeriesData
+from ..metrics.distributions import ForecastDistribution
 from ..tracking import tags
 from ..tracking.event_writer import EventWriter, SilentWriter
 from ..tracking.figures import forecast_figure, horizon_figure, probability_figure
 from ..training.loop import EpochReport, Observer, TrainingState
+from .evaluate import distribution_of
 
 NEWEST = 120
 
@@ -60,17 +62,24 @@ def draw_forecasts(model: Any, data: SeriesData, part: str, title: str, again: F
     else:
         index = torch.linspace(0, len(split) - 1, 3).long().unique()
     batch = split.select(index)
-    predicted = model.predict(batch.inputs).float().cpu().numpy()
+    said = distribution_of(model, batch.inputs)
+    mean = said.mean if isinstance(said, ForecastDistribution) else model.predict(batch.inputs)
+    predicted = mean.float().cpu().numpy()
     dates = split.target_dates(index)[:, 0]
     name = data.spec.target_names[0]
     if data.spec.task == "direction":
         return probability_figure(
             dates, batch.targets[:, 0, 0].cpu().numpy(), predicted[:, 0, 0], f"{title}, {name}", again
         )
+    interval = None
+    if isinstance(said, ForecastDistribution):
+        scaled = torch.stack([said.mean, *said.interval()]).float().cpu().numpy()
+        interval = split.bounds_to_units(index, scaled)[..., 0]
     actual, forecast = split.actual(index)[:, :, 0], split.to_units(index, predicted)[:, :, 0]
     if horizon == 1:
         naive = split.persistence(index)
         first = None if naive is None else naive[:, 0, 0]
-        return forecast_figure(dates, actual[:, 0], forecast[:, 0], first, title, name, again)
+        bounds = None if interval is None else interval[..., 0]
+        return forecast_figure(dates, actual[:, 0], forecast[:, 0], first, title, name, again, bounds)
     history = split.history(index)[:, -2 * horizon :, 0]
-    return horizon_figure(list(history), list(actual), list(forecast), title, name, again)
+    return horizon_figure(list(history), list(actual), list(forecast), title, name, again, interval)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ class Outlook:
         history_dates, history: ``[window]``, the newest last.
         dates: ``datetime64`` ``[horizon]``, what is forecast.
         forecasts: by model, ``[horizon]`` in original units, or probabilities of up.
+        intervals: by model, ``[2, horizon]``, bounds of 90 % intervals, for those that give any.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Outlook:
     history: np.ndarray
     dates: np.ndarray
     forecasts: Mapping[str, np.ndarray]
+    intervals: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def draw_outlooks(outlooks: Sequence[Outlook], title: str, *, probabilities: bool) -> bytes:
@@ -79,6 +81,10 @@ def _draw_forecasts(axes: Any, outlook: Outlook, probabilities: bool) -> None:
         else:  # from the last known value on, so that the line is joined to history
             dates = np.concatenate([outlook.history_dates[-1:], outlook.dates])
             marker = "o" if len(values) == 1 else ""
+            if name in outlook.intervals:
+                last = outlook.history[-1:]
+                bounds = [np.concatenate([last, bound]) for bound in outlook.intervals[name]]
+                axes.fill_between(dates, *bounds, color=style["color"], alpha=0.2, linewidth=0)
             axes.plot(dates, np.concatenate([outlook.history[-1:], values]), marker=marker, markersize=3, **style)
     if probabilities:
         axes.axhline(0.5, color="grey", linewidth=0.6)

@@ -19,6 +19,7 @@ def forecast_figure(
     title: str,
     unit: str,
     again: Figure | None = None,
+    interval: np.ndarray | None = None,
 ) -> Figure:
     """One-step forecasts against the truth over time, and their errors below.
 
@@ -28,9 +29,12 @@ def forecast_figure(
         title: heading.
         unit: what the vertical axis shows.
         again: what this function returned before, to draw in once more: that takes half the time.
+        interval: ``[2, windows]``, bounds of the 90 % intervals, if the model gives any.
     """
     figure = _figure(2, (3, 1), again)
     upper, lower = figure.axes
+    if interval is not None:
+        upper.fill_between(dates, *interval, color="tab:orange", alpha=0.2, linewidth=0, label="90 % interval")
     upper.plot(dates, actual, color="black", linewidth=1.2, label="actual")
     upper.plot(dates, forecast, color="tab:orange", linewidth=1.2, label="forecast")
     upper.set_ylabel(unit)
@@ -52,6 +56,7 @@ def horizon_figure(
     title: str,
     unit: str,
     again: Figure | None = None,
+    interval: np.ndarray | None = None,
 ) -> Figure:
     """Several windows side by side: the end of the look-back window, then forecast and truth over the horizon.
 
@@ -61,10 +66,14 @@ def horizon_figure(
         title: heading.
         unit: what the vertical axis shows.
         again: as in ``forecast_figure``.
+        interval: ``[2, windows, horizon]``, bounds of the 90 % intervals, if the model gives any.
     """
     figure = _figure(len(history), tuple(1 for _ in history), again)
-    for axes, past, truth, guess in zip(figure.axes, history, actual, forecast, strict=True):
+    for number, (axes, past, truth, guess) in enumerate(zip(figure.axes, history, actual, forecast, strict=True)):
         steps = np.arange(1, len(truth) + 1)
+        if interval is not None:
+            bounds = interval[:, number]
+            axes.fill_between(steps, *bounds, color="tab:orange", alpha=0.2, linewidth=0, label="90 % interval")
         axes.plot(np.arange(-len(past) + 1, 1), past, color="grey", linewidth=1, label="look-back window")
         axes.plot(steps, truth, color="black", linewidth=1.2, label="actual")
         axes.plot(steps, guess, color="tab:orange", linewidth=1.2, label="forecast")
