@@ -129,12 +129,12 @@ def plan_runs(selection: Selection, data: Data, training: TrainingConfig) -> tup
         OptionError: for an unknown model or option, or a model named by the user that cannot work on the data.
     """
     load_all(selection.plugins)
-    named = registry.resolve(selection.models)
+    named = _named(selection.models, data.spec.kind)
     settings = parse_settings(selection.settings)
     left_out: list[str] = []
     plans: list[RunPlan] = []
     used: set[str] = set()
-    for name in named or registry.default_names():
+    for name in named or _of_kind(registry.default_names(), data.spec.kind):
         known = registry.entry(name)
         values, keys = _settings_for(known, settings)
         used |= keys
@@ -169,6 +169,21 @@ def plan_runs(selection: Selection, data: Data, training: TrainingConfig) -> tup
     if not plans:
         raise OptionError("none of the models can work on this data; " + "; ".join(left_out))
     return plans, left_out
+
+
+def _named(patterns: Sequence[str], kind: str) -> list[str]:
+    """The models that were named; a pattern such as ``tcn:*`` stands for those that read such data."""
+    exact = registry.resolve(pattern for pattern in patterns if not set(pattern) & set("*?["))
+    every = registry.resolve(patterns)
+    fitting = _of_kind(every, kind)
+    named = [name for name in every if name in exact or name in fitting]
+    if every and not named:
+        raise OptionError(f"none of {', '.join(every)} works on {kind}; leave --models out for all that do")
+    return named
+
+
+def _of_kind(names: Sequence[str], kind: str) -> list[str]:
+    return [name for name in names if kind in registry.entry(name).model_class.kinds]
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, str]:

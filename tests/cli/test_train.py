@@ -63,7 +63,7 @@ def test_models_may_be_listed_in_every_way(call: Call) -> None:
         ("-m", "lstm:attention", "gru:residual"),
     ):
         assert planned(call, *given) == ["lstm_attention", "gru_residual"], given
-    assert planned(call, "--models", "tcn:*") == ["tcn_basic", "tcn_residual"]
+    assert planned(call, "--models", "tcn:*") == ["tcn_basic", "tcn_residual", "tcn_bayesian"]
     assert planned(call, "--models", "gru") == ["gru_basic"], "a bare family is its basic variant"
 
 
