@@ -190,22 +190,26 @@ def predict_windows(model: Any, spec: DataSpec, split: SeriesSplit, index: np.nd
     return result
 
 
-def predict_intervals(model: Any, split: SeriesSplit, index: np.ndarray) -> np.ndarray | None:
-    """The 90 % intervals of windows in the order of ``index``; None for models that give none.
+def predict_intervals(
+    model: Any, spec: DataSpec, split: SeriesSplit, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The forecasts of windows with their 90 % intervals, in the order of ``index``; None for models that give none.
 
     Returns:
-        float64 ``[2, windows, horizon, targets]`` in original units.
+        float64 ``[windows, horizon, targets]`` as of ``predict_windows``, and the bounds, lower and upper,
+        ``[2, windows, horizon, targets]``, in original units.
     """
     if not isinstance(distribution_of(model, split.select(index[:1]).inputs), ForecastDistribution):
         return None
-    result: np.ndarray | None = None
+    forecast = np.empty((len(index), *spec.target_shape))
+    bounds = np.empty((2, *forecast.shape))
     order = np.argsort(index)
     for batch, predicted in predictions(model, split, index, point_and_interval):
         where = order[np.searchsorted(index[order], batch.index.cpu().numpy())]
-        bounds = split.bounds_to_units(batch.index, np.moveaxis(predicted, -1, 0))
-        result = np.empty((2, len(index), *bounds.shape[2:])) if result is None else result
-        result[:, where] = bounds
-    return result
+        scaled = np.moveaxis(predicted, -1, 0)
+        forecast[where] = in_units(spec, split, batch, scaled[0])
+        bounds[:, where] = split.bounds_to_units(batch.index, scaled)
+    return forecast, bounds
 
 
 def predictions_csv(model: Any, data: Data, part: str = "test") -> str:
@@ -264,7 +268,8 @@ def forecast_table(
     columns["date"] = np.repeat((split.target_dates(index) if dates is None else dates).ravel(), count)
     columns["step"] = np.tile(np.repeat(np.arange(1, horizon + 1), count), len(index))
     columns["target"] = np.tile(np.asarray(spec.target_names), len(index) * horizon)
-    predicted = predict_windows(model, spec, split, index).ravel()
+    known = predict_intervals(model, spec, split, index) if spec.task == "forecast" else None
+    predicted = predict_windows(model, spec, split, index).ravel() if known is None else known[0].ravel()
     if spec.task == "direction":
         if dates is None:
             columns["up"] = np.concatenate([_ups(split, part) for part in np.array_split(index, len(index) // 256 + 1)])
@@ -273,9 +278,8 @@ def forecast_table(
     if dates is None:
         columns["actual"] = split.actual(index).ravel()
     columns["forecast"] = predicted
-    intervals = predict_intervals(model, split, index)
-    if intervals is not None:
-        columns["lower_90"], columns["upper_90"] = (bound.ravel() for bound in intervals)
+    if known is not None:
+        columns["lower_90"], columns["upper_90"] = (bound.ravel() for bound in known[1])
     naive = split.persistence(index)
     if naive is not None:
         columns["naive"] = naive.ravel()
