@@ -6,7 +6,6 @@ know and more data would teach it; ``aleatoric``, noise in the data that nothing
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -107,7 +106,7 @@ class ForecastDistribution:
 
 def normal_quantile(share: float) -> float:
     """Of the standard normal distribution."""
-    return math.sqrt(2) * float(torch.erfinv(torch.tensor(2 * share - 1, dtype=torch.float64)))
+    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
 
 
 def student_quantile(share: float, degrees: Tensor) -> Tensor:

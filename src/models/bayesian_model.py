@@ -28,9 +28,10 @@ from ..data.base import Batch, DataModule, DataSpec
 from ..errors import OptionError
 from ..layers.bayesian import divergence, make_variational, tie_dropout
 from ..layers.laplace import LaplaceHead
+from ..layers.spread import LEAST_DEVIATION, MEDIAN, QUANTILES, SpreadHead
 from ..layers.stochastic import drawn_networks
 from ..layers.volatility import WindowVolatility
-from ..metrics.distributions import ClassDistribution, ForecastDistribution, normal_quantile
+from ..metrics.distributions import ClassDistribution, ForecastDistribution
 from ..metrics.uncertainty import class_uncertainty, forecast_uncertainty
 from ..options import Options, option, tunable
 from .base_model import BaseModel, class_metrics
@@ -38,17 +39,12 @@ from .sequence_model import SequenceModel
 
 METHODS = ("dropout", "variational", "ensemble", "laplace")
 LIKELIHOODS = ("normal", "student", "quantiles")
-QUANTILES = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 VALIDATION_DRAWS = 4
 """Networks that the validation loss of an epoch is averaged over: few, as there are many epochs."""
 MOST_NUMBERS = {"cpu": 2**20, "cuda": 2**26}
 """Numbers of repeated inputs that are computed at once, by kind of device: what a CPU's cache can hold."""
-MEDIAN = QUANTILES.index(0.5)
-START_DEGREES = 8.0
 NORMAL_95 = 1.6448536269514722
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
-LARGEST_LOG_SCALE = 7.0
-LEAST_DEVIATION = 1e-4
 TEMPERATURES = (0.25, 4.0)
 """Between these a temperature, or a factor of all deviations, is sought on the validation part."""
 
@@ -92,7 +88,7 @@ class BayesianModel(BaseModel):
         self.networks = nn.ModuleList(self.network_class(spec, network_config) for _ in range(members))
         self.spreads = nn.ModuleList()
         if spec.task == "forecast":
-            self.spreads.extend(SpreadHead(self.network(number), spec, config.likelihood) for number in range(members))
+            self.spreads.extend(self._spread_of(self.network(number)) for number in range(members))
         if config.method == "variational":
             for part in (self.networks, self.spreads):
                 make_variational(part, config.prior_deviation)
@@ -111,6 +107,14 @@ class BayesianModel(BaseModel):
     def unsupported(cls, spec: DataSpec) -> str | None:
         """What keeps its network from such data keeps it as well."""
         return cls.network_class.unsupported(spec)
+
+    def _spread_of(self, network: SequenceModel) -> SpreadHead:
+        spec, volatility = self.spec, None
+        if spec.transform != "level" and spec.target_channels is not None:
+            volatility = WindowVolatility(spec.input_shape[0], spec.target_channels)
+        return SpreadHead(
+            network.encoded_size, network.output_size, spec.target_shape[1], self.config.likelihood, volatility
+        )
 
     def network(self, number: int) -> SequenceModel:
         """One of the networks."""
@@ -272,7 +276,10 @@ class BayesianModel(BaseModel):
         if self.spec.task != "forecast":
             return location.unsqueeze(-1)
         location = network.normaliser.restore(location, statistics)
-        return self._spread_heads()[number](network, location, inputs, encoded, statistics)
+        spread = self._spread_heads()[number]
+        raw = [network.in_shape(part) for part in spread.raw(encoded)]
+        unit = network.normaliser.restore_deviation(torch.ones_like(location), statistics)
+        return spread(location, raw, unit, inputs)
 
     def _spread_heads(self) -> list[SpreadHead]:
         return [spread for spread in self.spreads if isinstance(spread, SpreadHead)]
@@ -424,71 +431,6 @@ class BayesianModel(BaseModel):
         if self.spec.task == "direction":
             return functional.binary_cross_entropy(chances.clamp(1e-7, 1 - 1e-7), targets, reduction="sum")
         return functional.nll_loss(chances.clamp(min=1e-12).log(), targets, reduction="sum")
-
-
-class SpreadHead(nn.Module):
-    """The second head of a network that forecasts: how far values may lie from the first head's answer.
-
-    Of returns, the scale is measured against how much the window has moved (``layers/volatility``), and begins there.
-
-    Args:
-        network: whose encodings it reads.
-        spec: the data.
-        likelihood: ``normal``, ``student`` or ``quantiles``.
-    """
-
-    def __init__(self, network: SequenceModel, spec: DataSpec, likelihood: str) -> None:
-        super().__init__()
-        self.likelihood = likelihood
-        self.parameters_each = len(QUANTILES) - 1 if likelihood == "quantiles" else 1
-        self.linear = nn.Linear(network.encoded_size, network.output_size * self.parameters_each)
-        nn.init.normal_(self.linear.weight, std=1e-3)
-        nn.init.zeros_(self.linear.bias)
-        self.volatility = None
-        if spec.transform != "level" and spec.target_channels is not None:
-            self.volatility = WindowVolatility(spec.input_shape[0], spec.target_channels)
-        if likelihood == "student":
-            self.raw_degrees = nn.Parameter(torch.full(spec.target_shape[1:], math.log(math.expm1(START_DEGREES - 2))))
-        if likelihood == "quantiles":  # increments begin as those of a normal distribution
-            steps = torch.tensor([normal_quantile(share) for share in QUANTILES]).diff()
-            with torch.no_grad():
-                self.linear.bias.copy_(steps.expm1().log().repeat_interleave(network.output_size))
-
-    @property
-    def degrees(self) -> Tensor:
-        """Of freedom of Student's t, above 2, ``[targets]``."""
-        return 2.0 + functional.softplus(self.raw_degrees) + 1e-3
-
-    def forward(
-        self, network: SequenceModel, location: Tensor, inputs: Tensor, encoded: Tensor, statistics: Any
-    ) -> Tensor:
-        """The parameters of the forecast.
-
-        Args:
-            network: that the head belongs to; it knows shapes and units.
-            location: what its own head says, ``[batch, horizon, targets]``.
-            inputs: what it was said of.
-            encoded: ``[batch (* channels), encoded_size]``.
-            statistics: of the windows' normalisation.
-
-        Returns:
-            mean and log-deviation (of Student's t, log-scale) or quantiles, ``[batch, horizon, targets, parameters]``.
-        """
-        raw = [network.in_shape(part) for part in self.linear(encoded).chunk(self.parameters_each, -1)]
-        unit = network.normaliser.restore_deviation(torch.ones_like(location), statistics).log()
-        if self.volatility is not None:
-            unit = unit + self.volatility(inputs)
-        if self.likelihood != "quantiles":
-            log_scale = (raw[0] + unit).clamp(math.log(LEAST_DEVIATION), LARGEST_LOG_SCALE)
-            return torch.stack([location, log_scale], -1)
-        steps = [functional.softplus(part) * unit.exp() for part in raw]
-        below, above = steps[:MEDIAN], steps[MEDIAN:]
-        quantiles = [location]
-        for step in reversed(below):
-            quantiles.insert(0, quantiles[0] - step)
-        for step in above:
-            quantiles.append(quantiles[-1] + step)
-        return torch.stack(quantiles, -1)
 
 
 def _check(config: Any, spec: DataSpec) -> None:

@@ -72,9 +72,9 @@ def find_layout(
         OptionError: if what the user says is no separator or row.
         DataError: if header and rows do not fit each other.
     """
-    header_row = _header_row(header)
+    header_row = given_header(header)
     stated = _EXCEL_SEPARATOR.fullmatch(lines[0].rstrip("\r\n")) if separator is None else None
-    given = stated[1] if stated else _given_separator(separator)
+    given = stated[1] if stated else given_separator(separator)
     start = 1 if stated else 0
     if header_row is not None and header_row > 0:
         start = header_row - 1
@@ -90,8 +90,12 @@ def find_layout(
     return TextLayout(mark, first, columns.width, columns.names, notes=tuple(notes))
 
 
-def _header_row(header: str | None) -> int | None:
-    """The row that the user names, 0 for none, None where nothing is said."""
+def given_header(header: str | None) -> int | None:
+    """The row that the user names, 0 for none, None where nothing is said.
+
+    Raises:
+        OptionError: if it is neither a row nor ``none``.
+    """
     if header is None:
         return None
     if header.strip().lower() == "none":
@@ -101,7 +105,12 @@ def _header_row(header: str | None) -> int | None:
     raise OptionError(f"--header must be the number of a row, from 1, or none, but got '{header}'; try --header 1")
 
 
-def _given_separator(separator: str | None) -> str | None:
+def given_separator(separator: str | None) -> str | None:
+    """The character that the user names.
+
+    Raises:
+        OptionError: if it is none.
+    """
     if separator is None:
         return None
     mark = {**SEPARATORS, "\\t": "\t", "colon": ":"}.get(separator.lower(), separator)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import DataError, OptionError
+from ...errors import DataError
 from ..reading.text_encoding import split_lines
 from ..reading.text_layout import SEPARATORS
 from .lines import line_style
@@ -26,23 +26,6 @@ _STYLES: tuple[dict[str, Any], ...] = (  # how quotes within quotes are written
     {"strict": True, "doublequote": False, "escapechar": "\\"},
 )
 _PLAIN: dict[str, Any] = {"quoting": csv.QUOTE_NONE}
-
-
-def given_separator(separator: str | None) -> str | None:
-    """The character that the user names.
-
-    Raises:
-        OptionError: if it is none.
-    """
-    if separator is None:
-        return None
-    mark = {**SEPARATORS, "\\t": "\t", "colon": ":"}.get(separator.lower(), separator)
-    if len(mark) != 1 or mark in '"\r\n' or mark.isalnum():
-        raise OptionError(
-            f"--separator must be {', '.join(sorted(SEPARATORS))} or one character that is no letter or digit, "
-            f"but got '{separator}'; try --separator tab"
-        )
-    return mark
 
 
 def separator_name(mark: str) -> str:

@@ -11,12 +11,13 @@ from ..options import ReadingOptions
 from ..reading.compression import Opener, open_unpacked
 from ..reading.sources import FileSource, open_sources
 from ..reading.text_encoding import split_lines
-from .cells import given_separator, head_cells, text_separator
+from ..reading.text_layout import given_header, given_separator
+from .cells import head_cells, text_separator
 from .files import opened_kind
 from .folders import documents, find_class_folders
 from .lines import line_style
 from .names import LABEL_NAMES, TEXT_NAMES, Sheet, bare_name
-from .tabular import from_header, header_row, name_columns, sheet_of_parquet
+from .tabular import from_header, name_columns, sheet_of_parquet
 from .words import looks
 
 _HEAD_BYTES = 1 << 16
@@ -60,7 +61,7 @@ def _is_document(path: Path) -> bool:
 def _is_text_file(source: FileSource, options: ReadingOptions) -> bool:
     if opened_kind(source.opener, source.location)[0] == "parquet":
         return _holds_sentences(sheet_of_parquet(source.opener, source.location, options, _HEAD_ROWS))
-    row = header_row(options.header)
+    row = given_header(options.header)
     text = from_header(_head(source.opener, source.location, options.encoding), row, source.location)
     lines = split_lines(text)
     mark = given_separator(options.separator) or text_separator(text, lines)

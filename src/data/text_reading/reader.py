@@ -10,14 +10,15 @@ from ..options import ReadingOptions
 from ..reading.findings import plural
 from ..reading.sources import FileSource, Source, open_sources
 from ..reading.text_encoding import split_lines
+from ..reading.text_layout import given_header, given_separator
 from ..tables import Note
-from .cells import cut_cells, given_separator, text_separator
+from .cells import cut_cells, text_separator
 from .detect import is_text
 from .files import opened_kind, whole_text
 from .folders import documents, encoding_notes, find_class_folders, read_class_folders, read_documents
 from .lines import read_lines
 from .names import TEXT_NAMES, bare_name
-from .tabular import from_header, header_row, name_columns, sheet_of_parquet, sheet_of_table, texts_of_sheet
+from .tabular import from_header, name_columns, sheet_of_parquet, sheet_of_table, texts_of_sheet
 from .texts import FoundTexts, LabelledTexts, checked_texts
 
 __all__ = ["is_text", "read_texts"]
@@ -87,7 +88,7 @@ def _read_text(text: str, location: str, options: ReadingOptions, with_labels: b
     text_column = getattr(options, "text_column", None)
     label_column = getattr(options, "label_column", None)
     keep_first = label_column == NO_LABELS and not with_labels
-    row = header_row(options.header)
+    row = given_header(options.header)
     text = from_header(text, row, location)
     lines = split_lines(text)
     mark = given_separator(options.separator) or text_separator(text, lines, with_labels)

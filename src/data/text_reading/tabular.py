@@ -67,21 +67,6 @@ def name_columns(rows: list[list[str]], mark: str, row: int | None, location: st
     return Sheet(names, list(zip(*rows, strict=True)), location, tuple(notes))
 
 
-def header_row(header: str | None) -> int | None:
-    """The row that the user names, 0 for none, None where nothing is said.
-
-    Raises:
-        OptionError: if it is neither a row nor ``none``.
-    """
-    if header is None:
-        return None
-    if header.strip().lower() == "none":
-        return 0
-    if header.strip().isdecimal() and int(header) > 0:
-        return int(header)
-    raise OptionError(f"--header must be the number of a row, from 1, or none, but got '{header}'; try --header 1")
-
-
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row holds names rather than a text and its label.
 
