@@ -52,16 +52,16 @@ def validate(model: Any, data: Any, logger: BayesianTransformerLogger) -> float:
 def main(
     data: Annotated[str, typer.Option(help="labelled texts")] = "sample:reviews",
     epochs: Annotated[int, typer.Option(min=1)] = 8,
-    log_dir: Annotated[str, typer.Option()] = "runs",
+    output: Annotated[str, typer.Option(help="folder of the run")] = "runs",
 ) -> None:
     """Train, validate after every epoch, keep the best."""
     torch.manual_seed(0)
     texts = load_data(DataOptions(data=data))
     model = create_model("transformer:bayesian", texts.spec, OPTIONS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
-    checkpoints = CheckpointManager(Path(log_dir) / "real_data_demo" / "checkpoints", max_keep=3)
+    checkpoints = CheckpointManager(Path(output) / "real_data_demo" / "checkpoints", max_keep=3)
     best = 0.0
-    with BayesianTransformerLogger(log_dir=log_dir, experiment_name="real_data_demo") as logger:
+    with BayesianTransformerLogger(log_dir=output, experiment_name="real_data_demo") as logger:
         for epoch in range(epochs):
             model.train()
             for batch in texts.train.batches(32, torch.Generator().manual_seed(epoch)):

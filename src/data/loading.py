@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, OptionError
+from ..errors import DataError, OptionError, did_you_mean
 from .cache import TableCache
 from .options import DataOptions, ReadingOptions
 from .rows import InMemory, RowStore
-from .samples import CUT_IN_TIME, Sample, load_sample
+from .samples import CUT_IN_TIME, SAMPLES, Sample, load_sample
 from .scaling import Scaler
 from .series import SeriesData
 from .tables import Note, StackedTables, Table, date_text, infer_period, release, stack_tables
@@ -57,6 +57,9 @@ def load_data(options: DataOptions, seed: int = 0, fitted: Mapping[str, Any] | N
                 "sqlite:///prices.db"
             )
         name = options.data.removeprefix(_SAMPLE_PREFIX)
+        known = (*SAMPLES, *TEXT_SAMPLES)
+        if name not in known:
+            raise DataError(f"there is no sample '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}")
         if name in TEXT_SAMPLES:
             return TextData(load_text_sample(name), options, tokenizer=_tokenizer(fitted))
         scaler = _scaler(fitted)

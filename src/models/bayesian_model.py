@@ -454,6 +454,8 @@ def with_laplace(model: BaseModel, data: DataModule) -> BayesianModel:
         OptionError: if the model is no such one, or its head is too large.
     """
     kind: Any = type(model)
+    if isinstance(model, BayesianModel):
+        raise OptionError(f"{model.name} says how sure it is by itself; leave --laplace out")
     if not isinstance(model, SequenceModel) or kind.read_out is not SequenceModel.read_out:
         raise OptionError(
             f"a Laplace approximation needs a sequence model with one linear head, but {model.name} is none; "

@@ -75,6 +75,17 @@ def test_the_bayesian_transformer_writes_all_that_its_guide_names(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_the_librarys_own_bayesian_model_is_logged_in_a_strangers_loop(tmp_path: Path) -> None:
+    printed = run_example("real_data_demo.py", tmp_path, "--epochs", "1")
+    found = tags(tmp_path / "real_data_demo")
+    assert "epoch 0: validation accuracy" in printed
+    wanted = {"train/loss", "val/accuracy", "uncertainty/epistemic_mean", "calibration/confidence_gap"}
+    assert wanted | {"attention/mean_entropy", "gradient_norm/total", "learning_rate/current"} <= set(found["scalars"])
+    assert {"predictions/text_summary", "calibration/verdict/text_summary"} <= set(found["tensors"])
+    assert list((tmp_path / "real_data_demo" / "checkpoints").glob("*.pt"))
+
+
+@pytest.mark.slow
 def test_the_hierarchical_model_writes_all_that_its_guide_names(tmp_path: Path) -> None:
     run_example("hjepa_logger.py", tmp_path, "--steps", "12")
     found = tags(tmp_path / "hjepa_random_images")
