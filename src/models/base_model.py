@@ -196,10 +196,11 @@ class BaseModel(nn.Module, ABC):
     def fit_directly(self, data: DataModule, seed: int) -> None:
         """Fit a model that has ``uses_gradients = False``."""
 
-    def distribution(self, inputs: Tensor) -> ForecastDistribution | ClassDistribution | None:
+    def distribution(self, inputs: Tensor, draws: int | None = None) -> ForecastDistribution | ClassDistribution | None:
         """What the model says of inputs with how sure it is; None if it says values without that.
 
-        For the task ``classify``, the probabilities of ``predict``, whose whole entropy counts as aleatoric.
+        For the task ``classify``, the probabilities of ``predict``, whose whole entropy counts as aleatoric. Models
+        that draw networks take ``draws`` of them.
         """
         if self.spec.task != "classify":
             return None

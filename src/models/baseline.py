@@ -161,7 +161,7 @@ class ExponentialVolatility(Naive):
     config: Config
 
     @torch.no_grad()
-    def distribution(self, inputs: Tensor) -> ForecastDistribution:
+    def distribution(self, inputs: Tensor, draws: int | None = None) -> ForecastDistribution:
         """A normal distribution around the naive forecast."""
         window = self.own_history(inputs)
         steps = window.diff(dim=1) if self.spec.transform == "level" else window

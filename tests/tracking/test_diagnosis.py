@@ -450,3 +450,11 @@ def test_verdicts_on_uncertainty(
     coverage: float | None, correlation: float | None, error: float | None, expected: str
 ) -> None:
     assert expected in calibration_verdict(coverage, correlation, error)
+
+
+@pytest.mark.parametrize(
+    ("gap", "word"), [(0.12, "over-confident"), (-0.12, "under-confident"), (0.01, "well calibrated")]
+)
+def test_confidence_is_held_against_accuracy(gap: float, word: str) -> None:
+    assert calibration_verdict(None, 0.3, 0.12, gap).startswith(word)
+    assert f"{100 * gap:+.1f} points" in calibration_verdict(None, 0.3, 0.12, gap)

@@ -16,8 +16,10 @@ from ...metrics.calibration import (
     uncertainty_error_correlation,
 )
 from ...metrics.distributions import ForecastDistribution
+from ..tag_tables import logger as logged
 from ..tag_tables import monitors as names
 from ..tag_tables.calibration import CONFIDENCE_GAP
+from ..tag_tables.epochs import HISTOGRAM_INTERVAL
 from .base import Monitor, WatchedEpoch, WatchedRun
 from .validation_sample import answers, distributions, has_answers, sample_size
 
@@ -35,6 +37,9 @@ class Calibration(Monitor):
     error, and how many values lie within the 90 % intervals. The same for forecasts of models whose ``predict`` returns
     a mean and a standard deviation (a pair of tensors, or a mapping or an object with ``mean`` and ``std``), taken for
     normal. Other models have nothing to be compared.
+
+    Where a ``distribution`` tells epistemic from aleatoric uncertainty, their means are given as well, and every tenth
+    epoch their spread: variances of scaled values for forecasts, nats for classes. Models that draw networks draw 8.
     """
 
     name: ClassVar[str] = "calibration"
@@ -62,7 +67,8 @@ class Calibration(Monitor):
         count = sample_size(self._run, MOST_WINDOWS)
         index = np.unique(np.linspace(0, len(data.validation) - 1, count).astype(np.int64))
         if self._distributions:
-            return _of_distributions(distributions(self._run, index))
+            said = distributions(self._run, index)
+            return _of_distributions(said) | self._parts([distribution for _, distribution in said], epoch)
         batches, predictions = answers(self._run, index)
         targets = torch.cat([batch.targets for batch in batches])
         if data.spec.task == "direction":
@@ -70,6 +76,21 @@ class Calibration(Monitor):
         moments = [pair for pair in map(_moments, predictions) if pair is not None]
         mean, deviation = (torch.cat(parts) for parts in zip(*moments, strict=True))
         return _of_intervals(mean, deviation, targets)
+
+    def _parts(self, said: Sequence[Any], epoch: WatchedEpoch) -> dict[str, Tensor | float]:
+        """Epistemic and aleatoric uncertainty, where the model tells them apart; every tenth epoch their spread."""
+        if self._run is None or said[0].epistemic is None:
+            return {}
+        epistemic, aleatoric = (
+            torch.cat([getattr(one, part).flatten() for one in said]) for part in ("epistemic", "aleatoric")
+        )
+        if epoch.epoch % HISTOGRAM_INTERVAL == 0:
+            spread = {logged.UNCERTAINTY_EPISTEMIC: epistemic, logged.UNCERTAINTY_ALEATORIC: aleatoric}
+            self._run.logger.writer.add_histograms(spread, epoch.step)
+        return {
+            logged.UNCERTAINTY_EPISTEMIC_MEAN: epistemic.mean(),
+            logged.UNCERTAINTY_ALEATORIC_MEAN: aleatoric.mean(),
+        }
 
 
 def _of_distributions(said: Sequence[tuple[Any, Any]]) -> dict[str, Tensor | float]:

@@ -20,7 +20,6 @@ from .learning_rate import LearningRate
 from .performance import Performance
 from .representation import RepresentationCollapse
 from .stability import LossStability
-from .uncertainty import Uncertainty
 from .weights import UpdateRatios, WeightStatistics
 
 
@@ -39,7 +38,6 @@ def default_monitors() -> list[Monitor]:
         RepresentationCollapse(),
         ExponentialMovingAverage(),
         Calibration(),
-        Uncertainty(),
         Inputs(),
         Echo(),
     ]

@@ -12,6 +12,8 @@ from .base import WatchedRun
 SHARE = 50
 """One validation sample for so many training samples of an epoch: looking at answers takes about 1 % of its time."""
 FEWEST = 64
+DRAWS = 8
+"""Networks that a model which draws some is asked for, as it is asked after every epoch."""
 
 
 def sample_size(run: WatchedRun, most: int) -> int:
@@ -41,7 +43,7 @@ def distributions(run: WatchedRun, index: np.ndarray, batch_size: int = 64) -> l
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for first in range(0, len(index), batch_size):
             batch = validation.select(index[first : first + batch_size])  # type: ignore[union-attr]
-            distribution = ask(batch.inputs)
+            distribution = ask(batch.inputs, DRAWS)
             if distribution is None:
                 return []
             said.append((batch, distribution))
