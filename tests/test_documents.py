@@ -125,6 +125,8 @@ def write_price_files(folder: Path, table: pd.DataFrame) -> None:
 def test_every_training_command_of_the_readme_runs(workplace: Path, arguments: list[str]) -> None:
     # One epoch is enough to see that a command works, and one model to see that its data are read.
     shorter = [] if "--resume" in arguments or "--list" in arguments else ["--epochs", "1"]
+    if "transformer:bayesian" in arguments and "--set" not in arguments:
+        shorter += ["--set", "samples=4"]  # networks drawn for each prediction
     if "--data" in arguments and "--models" not in arguments:
         shorter += ["--models", "linear:nlinear"]
     run_here(workplace, "train_models.py", [*arguments, *shorter])

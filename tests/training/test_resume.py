@@ -74,7 +74,7 @@ def assert_every_step_once(root: Path, expected: Path) -> None:
 
 
 @slow
-@pytest.mark.parametrize(("jobs", "targets"), [(1, (0, 3, 8)), (2, (2, 7))])
+@pytest.mark.parametrize(("jobs", "targets"), [(1, (0, 5)), (2, (3,))])
 def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits(
     start_command: Start, run_command: Run, undisturbed: Path, tmp_path: Path, jobs: int, targets: tuple[int, ...]
 ) -> None:
@@ -118,9 +118,8 @@ def test_a_killed_worker_fails_its_run_alone_and_resuming_mends_it(
 @pytest.mark.parametrize(
     ("number", "jobs", "resumed"),
     [
-        (signal.SIGINT, 1, True),
+        (signal.SIGINT, 1, False),
         (signal.SIGINT, 2, False),
-        (signal.SIGTERM, 1, False),
         (signal.SIGTERM, 2, True),
     ],
 )
