@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from ..data.text import TextData
 from ..metrics.calibration import expected_calibration_error, reliability_bins
@@ -25,6 +26,11 @@ from .evaluate import BATCH_SIZE
 
 SHOWN = 8
 LETTERS = 160
+MOST_CLASSES = 20
+"""A matrix of more cannot be read."""
+FEW_CLASSES, FEW_LETTERS = 5, 36
+"""A matrix of more classes, or with more letters below it, needs a larger figure."""
+CLASS_LETTERS = 16
 _VALUES = {
     "balanced_accuracy": names.BALANCED_ACCURACY,
     "macro_f1": names.MACRO_F1,
@@ -168,9 +174,45 @@ def _table(answers: Answers, places: np.ndarray) -> str:
 
 def _safe(text: str) -> str:
     """A text that neither breaks a Markdown table nor is taken for markup, cut after 160 letters."""
-    short = textwrap.shorten(text, LETTERS, placeholder=" ...") or text[:LETTERS]
-    escaped = html.escape(short, quote=False).replace("|", "&#124;").replace("`", "&#96;")
+    escaped = html.escape(_short(text, LETTERS), quote=False).replace("|", "&#124;").replace("`", "&#96;")
     return escaped.replace("*", "&#42;").replace("_", "&#95;").replace("[", "&#91;")
+
+
+def _short(text: str, most: int) -> str:
+    """A text in one line of at most so many letters, cut between words unless they are long, as in Chinese."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    cut = line[: most - 4]
+    words = cut.rpartition(" ")[0]
+    return f"{words if len(words) > most // 2 else cut} ..."
+
+
+def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
+    """The confusion matrix, in a figure that is large enough for its classes.
+
+    Args:
+        confusion: ``[classes, classes]``, rows what happened, columns what was said.
+        class_names: of any length; they are cut.
+        title: heading.
+    """
+    # Between two dollars, matplotlib would read a formula.
+    short = tuple(_short(name, CLASS_LETTERS).replace("$", r"\$") for name in class_names)
+    figure = confusion_figure(confusion, short, title)
+    count = len(short)
+    if count <= FEW_CLASSES and count * max(len(f"said {name}") for name in short) <= FEW_LETTERS:
+        return figure
+    # Inches: a cell is as wide as what stands in it, all of them at least as the title; names are slantwise below.
+    size, cell = (7, 0.46) if count > 8 else (10, max(0.62, 3 / count))
+    width, height = 2.6 + cell * count, 1.9 + cell * count
+    figure.set_size_inches(width, height)
+    figure.subplots_adjust(left=1.9 / width, right=1 - 0.7 / width, top=1 - 0.4 / height, bottom=1.5 / height)
+    (axes,) = figure.axes
+    for text in axes.texts:
+        text.set_fontsize(size)
+    for label in axes.get_xticklabels():
+        label.set(rotation=45, rotation_mode="anchor", horizontalalignment="right")
+    return figure
 
 
 def _draw(
@@ -186,11 +228,7 @@ def _draw(
     correct = torch.from_numpy(answers.said == answers.labels)
     error = float(expected_calibration_error(confidence, correct))
     if len(answers.class_names) <= MOST_CLASSES:
-        figure = confusion_figure(scores.confusion, answers.class_names, title)
+        figure = draw_confusion(scores.confusion, answers.class_names, title)
         writer.add_figure(confusion_tag, figure, epoch, close=False)
     figure = reliability_figure(reliability_bins(confidence, correct), title, error)
     writer.add_figure(reliability_tag, figure, epoch, close=False)
-
-
-MOST_CLASSES = 20
-"""A matrix of more cannot be read."""

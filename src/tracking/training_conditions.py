@@ -169,20 +169,24 @@ def echo(look: Look) -> Sighting | None:
 
 def calibration(look: Look) -> Sighting | None:
     """Coverage of the 90 % interval, confidence against accuracy, correlation of uncertainty and error, calibration
-    error: each with its limit."""
+    error: each with its limit.
+
+    Of several at once, coverage and confidence come first: they say which way the model is wrong. (A calibration error
+    is never below the distance of confidence and accuracy, so that it would hide it.)
+    """
     value, said = look.value, f"was {number(look.value)}"
     if "coverage" in look.tag:
         if value < look["coverage_low"]:
-            return Sighting(
-                f"{said} %, below {number(look['coverage_low'])}: over-confident", look["coverage_low"] - value
-            )
+            how = f"below {number(look['coverage_low'])}: over-confident, its intervals are too narrow"
+            return Sighting(f"{said} %, {how}", 1 + look["coverage_low"] - value)
         if value > look["coverage_high"]:
-            return Sighting(f"{said} %, above {number(look['coverage_high'])}: under-confident", value)
+            how = f"above {number(look['coverage_high'])}: under-confident, its intervals are too wide"
+            return Sighting(f"{said} %, {how}", 1 + value - look["coverage_high"])
     elif "gap" in look.tag:
         if abs(value) > look["gap"]:
             verdict = "over-confident" if value > 0 else "under-confident"
             how = f"{100 * abs(value):.0f} points {'above' if value > 0 else 'below'} its accuracy"
-            return Sighting(f"{said}: {verdict}, its confidence is {how}", abs(value))
+            return Sighting(f"{said}: {verdict}, its confidence is {how}", 1 + abs(value))
     elif "correlation" in look.tag:
         if value < look["correlation"]:
             least = number(look["correlation"])

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.comparison.class_figures import Answers, ClassFigures, draw_test_figures, error_analysis, quoted
+from src.comparison.class_figures import (
+    LETTERS,
+    Answers,
+    ClassFigures,
+    draw_confusion,
+    draw_test_figures,
+    error_analysis,
+    quoted,
+)
 from src.tracking.event_writer import EventWriter
 from src.training.config import TrainingConfig
 from src.training.fitting import fit
@@ -51,6 +60,38 @@ def test_errors_are_those_it_is_surest_of_and_doubts_those_it_is_least_sure_of()
 def test_one_network_has_an_entropy_only_and_no_error_is_told() -> None:
     text = error_analysis(answers(epistemic=None, labels=np.array([1, 0, 1, 0])))
     assert "(0 of 4 texts are wrong)\n\nnone" in text and "| entropy |" in text and "epistemic" not in text
+
+
+@pytest.mark.parametrize("text", ["word " * 60, "字" * 300, "Re: " + "字" * 300], ids=["words", "no spaces", "one"])
+def test_long_texts_are_cut_but_not_away(text: str) -> None:
+    line = quoted(answers(texts=[text] * 4)).splitlines()[0]
+    shown = line.removeprefix("- Sample: ").partition(" -> ")[0]
+    assert shown.endswith(" ...") and LETTERS - 20 <= len(shown) <= LETTERS
+    assert text.startswith(shown.removesuffix(" ..."))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9, 20])
+@pytest.mark.parametrize("name", ["{}", "class {}", "a $ite$m of a long name, {}"], ids=["short", "medium", "long"])
+def test_names_and_numbers_of_the_matrix_can_be_read(count: int, name: str) -> None:
+    """Nothing lies on anything else, nor outside the figure."""
+    confusion = 12 + 1300 * np.eye(count, dtype=int)
+    title = "transformer:bayesian, validation part, epoch 10"
+    figure = draw_confusion(confusion, [name.format(number) for number in range(count)], title)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    cell = axes.transData.transform([[0, 0], [1, 1]])
+    for text in axes.texts:
+        assert text.get_window_extent().width < abs(cell[1, 0] - cell[0, 0])
+        assert text.get_window_extent().height < abs(cell[1, 1] - cell[0, 1])
+    below, left = axes.get_xticklabels(), axes.get_yticklabels()
+    for label in (*below, *left, axes.title):
+        box = label.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+    if below[0].get_rotation() == 0:
+        assert all(
+            one.get_window_extent().x1 < other.get_window_extent().x0 for one, other in itertools.pairwise(below)
+        )
+    assert below[0].get_text().startswith("said ") and left[-1].get_text().startswith("was ")
 
 
 @pytest.mark.parametrize("name", ["transformer:bayesian", "baseline:words"])

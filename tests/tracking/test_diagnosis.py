@@ -458,3 +458,31 @@ def test_verdicts_on_uncertainty(
 def test_confidence_is_held_against_accuracy(gap: float, word: str) -> None:
     assert calibration_verdict(None, 0.3, 0.12, gap).startswith(word)
     assert f"{100 * gap:+.1f} points" in calibration_verdict(None, 0.3, 0.12, gap)
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "said"),
+    [
+        ({"confidence_gap": 0.12, "expected_calibration_error": 0.12}, "confidence_gap", "over-confident, its"),
+        ({"confidence_gap": -0.12, "expected_calibration_error": 0.14}, "confidence_gap", "12 points below its"),
+        ({"coverage_90_percent": 84.9, "uncertainty_error_correlation": -0.5}, "coverage_90_percent", "too narrow"),
+        ({"coverage_90_percent": 97.0, "uncertainty_error_correlation": -0.5}, "coverage_90_percent", "too wide"),
+    ],
+)
+def test_the_finding_says_which_way_confidence_is_wrong(values: Values, metric: str, said: str) -> None:
+    """Although other metrics of calibration are ill at the same time; and not in the first epochs."""
+    ill = {f"calibration/{name}": value for name, value in values.items()}
+    diagnosis = Diagnosis(RULES)
+    found = [finding for epoch in range(5) for finding in diagnosis.observe(100 * epoch, ill)]
+    assert [(finding.metric, finding.step) for finding in found] == [(f"calibration/{metric}", 400)]
+    assert said in found[0].evidence and f"was {values[metric]:.3g}" in found[0].evidence
+    verdict = diagnosis.verdicts()["Calibration"].partition(" ")[0]
+    assert verdict in found[0].evidence and f"{verdict.capitalize()}: " in found[0].advice
+
+
+@pytest.mark.parametrize(("gap", "coverage"), [(0.05, 85.0), (-0.05, 95.0), (0.0, 90.0)])
+def test_confidence_that_is_about_right_is_no_finding(gap: float, coverage: float) -> None:
+    healthy = {"calibration/confidence_gap": gap, "calibration/coverage_90_percent": coverage}
+    diagnosis = Diagnosis(RULES)
+    assert not [finding for epoch in range(20) for finding in diagnosis.observe(100 * epoch, healthy)]
+    assert diagnosis.verdicts()["Calibration"].startswith("well calibrated")

@@ -32,11 +32,11 @@ class Calibration(Monitor):
     """Compares what the model is sure of with what comes true, after every epoch, on up to 512 validation windows.
 
     For the tasks ``direction`` and ``classify``: the calibration error of the probabilities, how much their confidence
-    lies above their accuracy, and the rank correlation of uncertainty (1 - probability of what is said; of classes the
-    whole entropy) and error. For forecasts of models with a ``distribution``: the rank correlation of deviation and
-    error, and how many values lie within the 90 % intervals. The same for forecasts of models whose ``predict`` returns
-    a mean and a standard deviation (a pair of tensors, or a mapping or an object with ``mean`` and ``std``), taken for
-    normal. Other models have nothing to be compared.
+    lies above their accuracy, and the rank correlation of uncertainty (the whole entropy; 1 - probability of what is
+    said where there is no ``distribution``) and error. For forecasts of models with a ``distribution``: the rank
+    correlation of deviation and error, and how many values lie within the 90 % intervals. The same for forecasts of
+    models whose ``predict`` returns a mean and a standard deviation (a pair of tensors, or a mapping or an object with
+    ``mean`` and ``std``), taken for normal. Other models have nothing to be compared.
 
     Where a ``distribution`` tells epistemic from aleatoric uncertainty, their means are given as well, and every tenth
     epoch their spread: variances of scaled values for forecasts, nats for classes. Models that draw networks draw 8.
@@ -51,7 +51,8 @@ class Calibration(Monitor):
     def on_start(self, run: WatchedRun) -> None:
         """See whether there are validation samples and a model that answers them."""
         task = getattr(getattr(run.data, "spec", None), "task", None)
-        self._distributions = task in ("classify", "forecast") and bool(distributions(run, np.array([0])))
+        known = task in ("classify", "direction", "forecast")
+        self._distributions = known and bool(distributions(run, np.array([0])))
         if self._distributions:
             self._run = run
             return
@@ -68,7 +69,7 @@ class Calibration(Monitor):
         index = np.unique(np.linspace(0, len(data.validation) - 1, count).astype(np.int64))
         if self._distributions:
             said = distributions(self._run, index)
-            return _of_distributions(said) | self._parts([distribution for _, distribution in said], epoch)
+            return _of_distributions(said, data.spec.task) | self._parts([one for _, one in said], epoch)
         batches, predictions = answers(self._run, index)
         targets = torch.cat([batch.targets for batch in batches])
         if data.spec.task == "direction":
@@ -93,7 +94,7 @@ class Calibration(Monitor):
         }
 
 
-def _of_distributions(said: Sequence[tuple[Any, Any]]) -> dict[str, Tensor | float]:
+def _of_distributions(said: Sequence[tuple[Any, Any]], task: str) -> dict[str, Tensor | float]:
     """Of batches with the distributions of classes or of values."""
     if isinstance(said[0][1], ForecastDistribution):
         inside, deviations, errors = [], [], []
@@ -107,25 +108,33 @@ def _of_distributions(said: Sequence[tuple[Any, Any]]) -> dict[str, Tensor | flo
             names.CALIBRATION_COVERAGE: 100 * torch.cat(inside).mean(),
             names.CALIBRATION_CORRELATION: uncertainty_error_correlation(torch.cat(deviations), torch.cat(errors)),
         }
-    confidence, answered = torch.cat([one.probabilities for _, one in said]).max(-1)
-    correct = answered == torch.cat([batch.targets for batch, _ in said]).to(answered.device)
+    probability = torch.cat([one.probabilities for _, one in said])
+    targets = torch.cat([batch.targets for batch, _ in said])
+    uncertainty = torch.cat([one.total for _, one in said])
+    if task == "direction":
+        return _of_probabilities(probability, targets, uncertainty)
+    confidence, answered = probability.max(-1)
+    correct = answered == targets.to(answered.device)
     return {
         names.CALIBRATION_ERROR: expected_calibration_error(confidence, correct),
         CONFIDENCE_GAP: confidence_gap(confidence, correct),
-        names.CALIBRATION_CORRELATION: uncertainty_error_correlation(
-            torch.cat([one.total for _, one in said]), ~correct
-        ),
+        names.CALIBRATION_CORRELATION: uncertainty_error_correlation(uncertainty, ~correct),
     }
 
 
-def _of_probabilities(probability: Tensor, targets: Tensor) -> dict[str, Tensor | float]:
+def _of_probabilities(
+    probability: Tensor, targets: Tensor, uncertainty: Tensor | None = None
+) -> dict[str, Tensor | float]:
+    """Of probabilities of "up"; all of the shape ``[batch, horizon, targets]``."""
     targets = targets.to(probability.device)
     confidence = torch.maximum(probability, 1 - probability)
     correct = (probability > 0.5) == (targets > 0.5)
     return {
         names.CALIBRATION_ERROR: expected_calibration_error(confidence, correct),
         CONFIDENCE_GAP: confidence_gap(confidence, correct),
-        names.CALIBRATION_CORRELATION: uncertainty_error_correlation(1 - confidence, probability - targets),
+        names.CALIBRATION_CORRELATION: uncertainty_error_correlation(
+            1 - confidence if uncertainty is None else uncertainty, probability - targets
+        ),
     }
 
 
