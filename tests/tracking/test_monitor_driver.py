@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 from torch import nn
 
 from src.tracking.event_writer import SilentWriter
+from src.tracking.monitors import driver as driver_module
 from src.tracking.monitors.base import Monitor, WatchedEpoch, WatchedRun, WatchedStep
 from src.tracking.monitors.driver import MonitorDriver
 from src.tracking.training_logger import TrainingLogger
@@ -73,6 +76,22 @@ def started(*monitors: Monitor, **options: Any) -> MonitorDriver:
     return driver
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that goes on by a microsecond a look and by what is slept, whatever else the machine has to do."""
+    passed = [0.0]
+
+    def look() -> float:
+        passed[0] += 1e-6
+        return passed[0]
+
+    def sleep(seconds: float) -> None:
+        passed[0] += seconds
+
+    monkeypatch.setattr(driver_module, "time", SimpleNamespace(perf_counter=look))
+    monkeypatch.setattr(sys.modules[__name__], "time", SimpleNamespace(sleep=sleep))
+
+
 def test_a_monitor_is_prepared_and_asked_at_every_interval_and_no_other_step() -> None:
     monitor = Counting(25)
     looked = drive(started(monitor), 101)
@@ -111,6 +130,7 @@ def test_only_what_is_detailed_is_written(tmp_path: Path) -> None:
     assert [event.step for event in events.Scalars("progress/logging_overhead_percent")] == [100]
 
 
+@pytest.mark.usefixtures("clock")
 def test_the_dearest_monitor_is_asked_less_often_until_the_budget_holds(caplog: pytest.LogCaptureFixture) -> None:
     dear, cheap = Diagnosed(100, seconds=0.004), Counting(10)
     driver = started(dear, cheap, budget_percent=5.0)
@@ -125,6 +145,7 @@ def test_the_dearest_monitor_is_asked_less_often_until_the_budget_holds(caplog: 
     assert started_again.thinned() == driver.thinned()
 
 
+@pytest.mark.usefixtures("clock")
 def test_cheap_logging_is_never_thinned() -> None:
     driver = started(Diagnosed(100), budget_percent=0.0)
     drive(driver, 301)
