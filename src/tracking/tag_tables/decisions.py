@@ -52,14 +52,14 @@ def _test(tag: str, unit: str, direction: Direction, help: str) -> MetricSpec:
 SPECS: tuple[MetricSpec, ...] = (
     _validation(
         DECISION_ACCURACY, "fraction", "higher",
-        "Share of validation answers that are right: up (p > 0.5) or not, or the class of a text; to be held against the "
-        "majority share.",
+        "Share of validation answers that are right: up (p > 0.5) or not, or the class of a text; to be held against "
+        "the majority share.",
         _RIGHT,
     ),
     _validation(
         DECISION_BRIER, "", "lower",
-        "Mean squared error of the validation probabilities (Brier score), of texts summed over classes; always saying 0.5 "
-        "gets 0.25, of two classes 0.5.",
+        "Mean squared error of the validation probabilities (Brier score), of texts summed over classes; always saying "
+        "0.5 gets 0.25, of two classes 0.5.",
     ),
     _validation(
         DECISION_MAJORITY_SHARE, "fraction", "none",
