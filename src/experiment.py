@@ -19,16 +19,18 @@ from typing import Any
 
 import torch
 
-from .comparison.evaluate import evaluate, predictions_csv
+from .comparison.evaluate import best_objective, evaluate, predictions_csv
 from .comparison.leaderboard import leaderboard, leaderboard_csv
 from .data.loading import Data, load_data
 from .data.options import DataOptions
 from .data.series import SeriesData
+from .data.images import ImageData
 from .data.text import TextData
 from .errors import TrainingError, UserError
 from .hparams import start_session
 from .models import create_model, load_plugin
 from .plan import RunPlan
+from .starting import StartingPoint
 from .tracking import tags
 from .tracking.event_writer import EventWriter, SilentWriter
 from .tracking.findings import Finding
@@ -230,6 +232,9 @@ class _Run:
         self.root, self.folder = root, root / plan.folder
         seed_everything(plan.training.seed)
         self.model = create_model(plan.model, data.spec, plan.options)
+        if plan.init_from:
+            count = StartingPoint.of_run(plan.init_from, plan.plugins).give_to(self.model)
+            self.log.line(f"starts from {count:,} weights of {plan.init_from}")
 
     def carry_out(self, report: Callable[[Any], None], resume: bool, place: int) -> dict[str, Any]:
         """Train, evaluate and write everything."""
@@ -285,12 +290,13 @@ class _Run:
         write_atomically(self.folder / PREDICTIONS_FILE, predictions_csv(self.model, self.data))
         epoch = max(0, result.best_epoch)
         values = {tags.TEST_PREFIX + name: value for name, value in test.items() if value is not None}
-        values[tags.BEST_OBJECTIVE] = validation["mse_scaled" if self.data.spec.task == "forecast" else "brier"]
+        values[tags.BEST_OBJECTIVE] = validation[best_objective(self.data.spec.task)]
         writer.add_values({tags.BEST_VALUE: result.best, **values}, epoch)
         if self.plan.tensorboard:
             title = f"{self.plan.label or self.plan.model}, test part, best epoch {epoch}"
             self._draw_test(writer, epoch, title, details)
         fingerprint = self.data.fingerprint()
+        selection = self.model.selection_metric[0] if self.model.uses_gradients else "loss"
         label = {"label": self.plan.label, "search_epochs": self.plan.search_epochs} if self.plan.label else {}
         return {
             "model": self.plan.model,
@@ -306,6 +312,7 @@ class _Run:
                 "epochs": result.epochs,
                 "best_epoch": result.best_epoch,
                 "best_validation_loss": result.best,
+                **({} if selection == "loss" else {"selected_by": selection}),
                 "steps": result.steps,
                 "seconds": result.seconds,
                 "reason": result.reason,
@@ -317,7 +324,9 @@ class _Run:
         self, writer: EventWriter | SilentWriter, epoch: int, title: str, details: Mapping[str, Any]
     ) -> None:
         """Figures of the test part, by the best weights."""
-        if isinstance(self.data, TextData):
+        if self.data.spec.task == "represent":
+            return
+        if not isinstance(self.data, SeriesData):
             from .comparison.class_figures import draw_test_figures
 
             draw_test_figures(self.model, self.data, writer, epoch, title)
@@ -335,7 +344,9 @@ class _Run:
 
 def _figures(data: Data, writer: EventWriter | SilentWriter) -> list[Observer]:
     """What draws the validation part while a model learns; matplotlib, which others need not wait for."""
-    if isinstance(data, TextData):
+    if data.spec.task == "represent":
+        return []
+    if isinstance(data, TextData | ImageData):
         from .comparison.class_figures import ClassFigures
 
         return [ClassFigures(data, writer)]

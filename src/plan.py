@@ -15,11 +15,13 @@ from .data.reading.sources import hide_password
 from .data.snapshot import is_repeatable
 from .errors import OptionError, UserError, did_you_mean
 from .models import create_model, load_all
+from .starting import StartingPoint
 from .tracking.options import LoggingOptions
 from .tracking.run_folder import PLAN_FILE, SEARCH_FILE, folder_name, read_json, write_json
 from .training.config import TrainingConfig
 
 PLAN_VERSION = 1
+PICTURES = "sample:digits"
 _NEEDED = {"model": str, "options": dict, "data": dict, "training": dict}
 
 
@@ -38,6 +40,7 @@ class RunPlan:
         logging: what to log and to watch.
         label: what the run is called where it is compared with others; its model by default.
         search_epochs: what a search trained before it came to these options, in epochs.
+        init_from: checkpoint whose encoder the model starts from; "" for none.
         shown: hyperparameters that the HPARAMS tab shows unasked, the same for all runs of a search.
     """
 
@@ -52,6 +55,7 @@ class RunPlan:
     label: str = ""
     search_epochs: int = 0
     shown: tuple[str, ...] = ()
+    init_from: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``plan.json`` and ``config.json``."""
@@ -67,6 +71,7 @@ class RunPlan:
             **({"label": self.label} if self.label else {}),
             **({"search_epochs": self.search_epochs} if self.search_epochs else {}),
             **({"shown": list(self.shown)} if self.shown else {}),
+            **({"init_from": self.init_from} if self.init_from else {}),
         }
 
     @classmethod
@@ -93,6 +98,7 @@ class RunPlan:
             str(values.get("label", "")),
             int(values.get("search_epochs", 0)),
             tuple(map(str, values.get("shown") or ())),
+            str(values.get("init_from", "")),
         )
 
 
@@ -108,6 +114,8 @@ class Selection:
         tensorboard: whether to write events.
         logging: what to log and to watch.
         presets: option values by model, which settings override.
+        default_data: whether no data were named, so that ``default_data_for`` chooses them.
+        start: an encoder to start from, whose shape the models then have unless settings say otherwise.
     """
 
     models: Sequence[str] = ()
@@ -117,6 +125,8 @@ class Selection:
     tensorboard: bool = False
     logging: LoggingOptions = field(default_factory=LoggingOptions)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    start: StartingPoint | None = None
+    default_data: bool = False
 
 
 def plan_runs(selection: Selection, data: Data, training: TrainingConfig) -> tuple[list[RunPlan], list[str]]:
@@ -134,14 +144,16 @@ def plan_runs(selection: Selection, data: Data, training: TrainingConfig) -> tup
     left_out: list[str] = []
     plans: list[RunPlan] = []
     used: set[str] = set()
-    for name in named or _of_kind(registry.default_names(), data.spec.kind):
+    for name in named or _of_kind(registry.default_names(data.spec.kind), data.spec.kind):
         known = registry.entry(name)
         values, keys = _settings_for(known, settings)
         used |= keys
         reason = None if named else known.model_class.unsupported(data.spec)
         if reason is None:
             try:
-                model = create_model(name, data.spec, {**selection.presets.get(name, {}), **values})
+                model = create_model(name, data.spec, {**_preset(selection, known), **values})
+                if selection.start is not None:
+                    selection.start.give_to(model)
             except OptionError as error:
                 if named or keys:
                     raise OptionError(f"{name}: {error}" if name not in str(error) else str(error)) from None
@@ -163,12 +175,29 @@ def plan_runs(selection: Selection, data: Data, training: TrainingConfig) -> tup
                     selection.tensorboard,
                     tuple(str(Path(plugin).resolve()) for plugin in selection.plugins),
                     selection.logging,
+                    init_from="" if selection.start is None else str(selection.start.file),
                 )
             )
-    _check_all_used(settings, used, named or registry.default_names())
+    _check_all_used(settings, used, named or registry.default_names(data.spec.kind))
     if not plans:
         raise OptionError("none of the models can work on this data; " + "; ".join(left_out))
     return plans, left_out
+
+
+def default_data_for(selection: Selection, options: DataOptions) -> DataOptions:
+    """The data where none were named: the pictures of a sample if all models named are made for pictures above all."""
+    if not (selection.default_data and selection.models):
+        return options
+    load_all(selection.plugins)
+    kinds = {registry.entry(name).model_class.kinds[0] for name in registry.resolve(selection.models)}
+    return dataclasses.replace(options, data=PICTURES) if kinds == {"images"} else options
+
+
+def _preset(selection: Selection, known: registry.ModelEntry) -> dict[str, Any]:
+    """A model's option values before the user's settings."""
+    shape = {} if selection.start is None else selection.start.options
+    names = known.model_class.Config.names()
+    return {name: value for name, value in shape.items() if name in names} | dict(selection.presets.get(known.name, {}))
 
 
 def _named(patterns: Sequence[str], kind: str) -> list[str]:

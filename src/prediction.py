@@ -14,7 +14,10 @@ from . import registry
 from .comparison.evaluate import class_table, forecast_table
 from .comparison.outlook_figure import Outlook
 from .data.future_dates import future_dates
+from .data.image_reading.reader import read_images
+from .data.images import ImageSplit, new_images
 from .data.loading import read_series
+from .data.image_samples import IMAGE_SAMPLES, load_image_sample
 from .data.options import DataOptions, ReadingOptions
 from .data.samples import load_sample
 from .data.series import PredictionData, SeriesData
@@ -212,10 +215,42 @@ def classify(trained: TrainedRun, texts: Sequence[str]) -> pd.DataFrame:
         UserError: if the run is one on series, or there is no text.
     """
     if trained.model.spec.kind != "text":
-        raise UserError(f"texts need a run that was trained on texts, but {trained.folder} was on series; name --data")
+        kind = trained.model.spec.kind
+        raise UserError(f"texts need a run that was trained on texts, but {trained.folder} was on {kind}; name --data")
     if not texts:
         raise UserError("there must be a text to classify, but got none")
     return class_table(trained.model, trained.model.spec, new_texts(texts, trained.schema), with_truth=False)
+
+
+def classify_images(trained: TrainedRun, images: ImageSplit) -> pd.DataFrame:
+    """Classes of new images.
+
+    Args:
+        trained: a run on labelled images, as ``load_run`` returned it.
+        images: what ``read_new_images`` returned.
+
+    Returns:
+        a row per image: ``image`` (where it comes from), ``predicted``, ``confidence``, ``p_<class>`` for each class.
+
+    Raises:
+        UserError: if the run had no labels to learn from.
+    """
+    if trained.model.spec.task != "classify":
+        raise UserError(
+            f"classes need a run that was trained with labels, but {trained.folder} had none; --embeddings FILE writes "
+            "what it makes of the images"
+        )
+    return class_table(trained.model, trained.model.spec, images, with_truth=False)
+
+
+def read_new_images(options: ReadingOptions, trained: TrainedRun) -> tuple[ImageSplit, Sequence[Note]]:
+    """The images that ``options.data`` names, scaled as those of training, and what was found in them."""
+    name = options.data.removeprefix(_SAMPLE_PREFIX)
+    if options.data.startswith(_SAMPLE_PREFIX) and name in IMAGE_SAMPLES:
+        found = load_image_sample(name)[1]
+    else:
+        found = read_images(options, with_labels=False, least=1)
+    return new_images(found, trained.schema), found.notes
 
 
 def read_new_texts(options: ReadingOptions) -> tuple[list[str], Sequence[Note]]:

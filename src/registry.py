@@ -18,12 +18,12 @@ ModelClass = TypeVar("ModelClass", bound=type)
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One registered name: its class, the option values that make the variant, and whether it runs by default."""
+    """One registered name: its class, the option values that make the variant, and where it runs by default."""
 
     name: str
     model_class: Any
     presets: Mapping[str, Any]
-    by_default: bool
+    by_default: bool | str
     summary: str
 
     @property
@@ -36,13 +36,14 @@ _entries: dict[str, ModelEntry] = {}
 
 
 def register_model(
-    name: str, *, by_default: bool = True, summary: str | None = None, **presets: Any
+    name: str, *, by_default: bool | str = True, summary: str | None = None, **presets: Any
 ) -> Callable[[ModelClass], ModelClass]:
     """Class decorator that enters a model under ``name``.
 
     Args:
         name: ``family:variant``, e.g. ``"gru:residual"``.
-        by_default: whether the model is trained when no ``--models`` are named; False for costly families.
+        by_default: whether the model is trained when no ``--models`` are named; False for costly families, the name of
+            a kind of data for those that are trained by default on such data alone.
         summary: one line for ``--list``; by default the first line of the class docstring.
         **presets: option values that differ from the defaults of the class's ``Config``.
 
@@ -103,6 +104,6 @@ def resolve(patterns: Iterable[str]) -> list[str]:
     return list(names)
 
 
-def default_names() -> list[str]:
-    """The models trained when none are named."""
-    return [known.name for known in _entries.values() if known.by_default]
+def default_names(kind: str = "series") -> list[str]:
+    """The models trained on data of a kind when none are named."""
+    return [known.name for known in _entries.values() if known.by_default is True or known.by_default == kind]

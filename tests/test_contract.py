@@ -71,9 +71,14 @@ def test_outputs_losses_and_gradients(name, task, transform, horizon, target):
     assert all(value.ndim == 0 and torch.isfinite(value) for value in losses.values())
     if model.uses_gradients:
         losses["loss"].backward()
-        for parameter_name, parameter in model.named_parameters():
+        for parameter_name, parameter in trained(model).items():
             assert parameter.grad is not None, parameter_name
             assert torch.isfinite(parameter.grad).all(), parameter_name
+
+
+def trained(model):
+    """Name to parameter, without those that follow others, or stay as they are."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -81,13 +86,13 @@ def test_every_parameter_moves(name):
     """No layer is built and then left out of the computation."""
     data = any_data(name, horizon=5, transform="level")
     model = build(name, data.spec)
-    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    before = {key: parameter.detach().clone() for key, parameter in trained(model).items()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     for step in range(3):
         optimizer.zero_grad()
         model.losses(data.train.select(torch.arange(32) + step))["loss"].backward()
         optimizer.step()
-    still = [key for key, parameter in model.named_parameters() if torch.equal(parameter, before[key])]
+    still = [key for key, parameter in trained(model).items() if torch.equal(parameter, before[key])]
     assert still == []
     assert model.parameter_count == sum(value.numel() for value in before.values())
 
@@ -104,7 +109,7 @@ def test_builds_from_defaults(name):
     assert model.predict(inputs_of(data)).shape == (6, 1, 1)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if not name.startswith("jepa:")])  # their targets move
 @pytest.mark.parametrize("transform", ["level", "return"])
 def test_overfits_one_batch(name, transform):
     data = any_data(name, transform=transform)
@@ -305,11 +310,12 @@ def test_log_reaches_table_and_tensorboard(name, tmp_path):
     calls = {"training": 0, "evaluation": 0}
 
     def log(module, inputs, output):
-        calls["training" if module.training else "evaluation"] += 1
-        module.log("Custom/calls", float(calls["training"]))
-        module.log("Custom/spread", output.std(correction=0))
+        calls["training" if model.training else "evaluation"] += 1
+        model.log("Custom/calls", float(calls["training"]))
+        model.log("Custom/spread", (output[0] if isinstance(output, list) else output).std(correction=0))
 
-    model.register_forward_hook(log)
+    # What predicts features is itself asked only for what is read from them.
+    getattr(model, "context_encoder", model).register_forward_hook(log)
     watcher = OpenWriter(model)
     config = TrainingConfig(epochs=2, batch_size=32, device="cpu")
     model.fit(data, config, tensorboard_log_dir=tmp_path, observers=[watcher])

@@ -17,8 +17,8 @@ SRC = ROOT / "src"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("tuning", "management"),
-    ("experiment", "hparams", "prediction", "fanout", "fanout_worker"),
-    ("plan",),
+    ("experiment", "hparams", "prediction", "embeddings", "fanout", "fanout_worker"),
+    ("plan", "starting"),
     ("models",),
     ("comparison", "training"),
     ("tracking",),
@@ -51,7 +51,7 @@ FOR_ARCHITECTURES = {
     "options",
     "errors",
 }
-FOR_ARCHITECTURES_PACKAGES = ("layers.", "metrics.")
+FOR_ARCHITECTURES_PACKAGES = ("layers.", "metrics.", "tracking.monitors.")
 
 
 def modules() -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""``predict.py``: forecast what comes after new data, or classify new texts, with a run or all runs of a command."""
+"""``predict.py``: forecast what comes after new data, classify new texts or images, or write their embeddings."""
 
 from __future__ import annotations
 
@@ -69,6 +69,12 @@ def predict(
     every_window: Annotated[
         bool, typer.Option("--all", help="also the forecasts from within the data, with what was actual")
     ] = False,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="write what a jepa run makes of its own data or of --data: .npz or .parquet"
+        ),
+    ] = None,
     laplace: Annotated[
         bool, typer.Option("--laplace", help="give a plain model uncertainty, fitted to the run's own data")
     ] = False,
@@ -79,7 +85,7 @@ def predict(
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
     **values: Any,
 ) -> None:
-    """Forecast the next horizon after the last row of new data, in their own units; or say the class of new texts.
+    """Forecast the next horizon after new data, in their own units; or say the class of new texts or images.
 
     Columns, scaling, tokens and the way of reading come from the run. For a run of task direction: probabilities of up.
     Models that say how sure they are give 90 % intervals, or epistemic and aleatoric uncertainty.
@@ -89,12 +95,16 @@ def predict(
     if plot is not None:
         check_file(plot, "--plot", (".png",), overwrite)
     reading = given(values, Reading)
+    if embeddings is not None:
+        others = {"--output": output, "--text": text, "--plot": plot, "--all": every_window, "--laplace": laplace}
+        write_embeddings(run, embeddings, reading, [flag for flag, value in others.items() if value], overwrite)
+        return
     if text and "data" in reading:
         raise OptionError("texts come from --text or from --data, but got both; leave one out")
     asked = Asked(reading, tuple(text or ()), every_window, laplace)
     table, outlooks, probabilities = predict_all(run, asked)
     if plot is not None and not outlooks:
-        raise OptionError(f"--plot draws series, but got a run on texts, {run}; leave it out")
+        raise OptionError(f"--plot draws series, but got a run on texts or images, {run}; leave it out")
     if plot is not None:
         from ..comparison.outlook_figure import draw_outlooks
 
@@ -141,7 +151,7 @@ def predict_all(run: Path, asked: Asked) -> tuple[pd.DataFrame, list[Outlook], b
 
     from ..prediction import forecast_tables, load_run, read_new, reading_options, run_folders
 
-    if asked.texts or load_run(run_folders(run)[0]).model.spec.kind == "text":
+    if asked.texts or load_run(run_folders(run)[0]).model.spec.kind in ("text", "images"):
         return _classify_all(run, asked), [], False
     reading, every_window = asked.reading, asked.every_window
 
@@ -167,23 +177,46 @@ def predict_all(run: Path, asked: Asked) -> tuple[pd.DataFrame, list[Outlook], b
     return pd.concat(tables, ignore_index=True), outlooks, task == "direction"
 
 
+def write_embeddings(
+    run: Path, file: Path, reading: Mapping[str, Any], others: Sequence[str], overwrite: bool
+) -> None:
+    """Embed with one run, and write the file.
+
+    Raises:
+        UserError: if the file cannot be written, or the run is none.
+        OptionError: for options that go with predictions.
+    """
+    from ..embeddings import embed
+    from ..prediction import load_run
+
+    if others:
+        raise OptionError(f"--embeddings writes embeddings alone, but got {others[0]}; leave it out")
+    check_file(file, "--embeddings", (".npz", ".parquet"), overwrite)
+    found = embed(load_run(run), dict(reading))
+    if found.notes:
+        say_what_was_found(str(reading.get("data", "")), found.notes)
+    write(file, found.as_npz() if file.suffix.lower() == ".npz" else content(found.as_table(), file))
+    print(f"{found.values.shape[0]:,} samples x {found.values.shape[1]} numbers", file=sys.stderr)
+
+
 def _classify_all(run: Path, asked: Asked) -> pd.DataFrame:
     import pandas as pd
 
-    from ..prediction import classify, read_new_texts, reading_options, run_folders
+    from ..prediction import classify, classify_images, read_new_images, read_new_texts, reading_options, run_folders
 
     if asked.every_window:
-        raise OptionError("--all gives forecasts from within series, but got a run on texts; leave it out")
+        raise OptionError("--all gives forecasts from within series, but got a run on texts or images; leave it out")
     folders, tables = run_folders(run), []
     changes = {name: value for name, value in asked.reading.items() if name != "data"}
-    known = list(asked.texts)
+    known: Any = list(asked.texts)
     for folder in folders:
         trained = asked.load(folder)
+        is_image = trained.model.spec.kind == "images" and not asked.texts
         if not known:
             options = reading_options(trained, asked.reading.get("data"), changes)
-            known, notes = read_new_texts(options)
+            known, notes = read_new_images(options, trained) if is_image else read_new_texts(options)
             say_what_was_found(options.data, notes)
-        table = classify(trained, known)
+        table = classify_images(trained, known) if is_image else classify(trained, known)
         if folders != [run]:
             table.insert(0, "model", trained.label)
         tables.append(table)
@@ -265,11 +298,12 @@ def write(file: Path, data: str | bytes) -> None:
 def show(table: pd.DataFrame) -> None:
     """Print the newest rows, to six digits."""
     shown = table.tail(ROWS_SHOWN)
-    if "text" in shown:
-        others = shown.drop(columns="text").to_string(index=False, float_format=lambda value: f"{value:.4g}")
+    said = next((name for name in ("text", "image") if name in shown), None)
+    if said:
+        others = shown.drop(columns=said).to_string(index=False, float_format=lambda value: f"{value:.4g}")
         room = max(20, terminal_width() - max(map(len, others.splitlines())) - 2)
-        shown = shown.assign(text=[textwrap.shorten(text, room, placeholder=" ...") for text in shown["text"]])
-    digits = 4 if "text" in shown else 6
+        shown = shown.assign(**{said: [textwrap.shorten(text, room, placeholder=" ...") for text in shown[said]]})
+    digits = 4 if said else 6
     print(shown.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.{digits}g}"))
     if len(table) > ROWS_SHOWN:
         print(f"the last {ROWS_SHOWN} of {len(table):,} rows; --output FILE writes all")

@@ -50,7 +50,9 @@ class ProgressPrinter:
     def epoch(self, key: str, progress: EpochProgress) -> None:
         """An epoch of run ``key`` has ended."""
         self.started.setdefault(key, time.monotonic() - progress.seconds)
-        losses = f"val {progress.validation_loss:.4g} best {progress.best:.4g} train {progress.train_loss:.4g}"
+        value = progress.validation_loss if progress.selection == "loss" else progress.selected
+        name = "val" if progress.selection == "loss" else progress.selection
+        losses = f"{name} {value:.4g} best {progress.best:.4g} train {progress.train_loss:.4g}"
         if self.live:
             bar = self.bars.get(key) or self._open(key, progress)
             bar.n = progress.epoch + 1
@@ -95,7 +97,8 @@ class ProgressPrinter:
             self._line(f"{count} {outcome.key:<{self.width}}  {outcome.status}: {outcome.error or ''}".rstrip())
             return
         training = outcome.result["training"]
-        value = f"best val loss {training['best_validation_loss']:.4g}"
+        name = training.get("selected_by", "val loss")
+        value = f"best {name} {training['best_validation_loss']:.4g}"
         if training["epochs"]:
             value += f" at epoch {training['best_epoch']}, {training['epochs']} epochs"
         self._line(f"{count} {outcome.key:<{self.width}}  {value}, {training['seconds']:.1f} s")

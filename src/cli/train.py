@@ -65,6 +65,10 @@ def train(
         Path | None,
         typer.Option(help="go on with an unfinished run folder; with --epochs N train on", metavar="DIR"),
     ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(help="start from the encoder of a run, runs/<timestamp>/<model>, in its shape", metavar="RUN"),
+    ] = None,
     plugin: Annotated[
         list[str] | None, typer.Option(help="Python files with models of your own", metavar="FILE...")
     ] = None,
@@ -82,12 +86,13 @@ def train(
         print_models(split_commas(models), split_commas(plugin))
         return
     if resume is not None:
-        others = {"seeds": seeds != 1, "tensorboard": tensorboard is not None, "plugin": plugin}
+        others = {"seeds": seeds != 1, "tensorboard": tensorboard is not None, "plugin": plugin, "init_from": init_from}
         check_resume(values, name=name, config=config, models=models, settings=settings, **others)
         changes = given(values, TrainingConfig)
         way = Way(jobs, Delivery(**given(values, Delivery)), watch, dry_run, debug)
         raise typer.Exit(resume_runs(resume, changes, values.get("data"), way))
     from ..plan import Selection
+    from ..starting import StartingPoint
 
     if seeds < 1:
         raise OptionError(f"--seeds must be at least 1, but got {seeds}")
@@ -101,6 +106,8 @@ def train(
         tuple(split_commas(plugin)),
         bool(tensorboard),
         logging_options(values, bool(tensorboard) or config is not None),
+        default_data=values.get("data") is None and config is None,
+        start=None if init_from is None else StartingPoint.of_run(init_from, tuple(split_commas(plugin))),
     )
     data_values, training_values = given(values, DataOptions), given(values, TrainingConfig)
     if config is not None:

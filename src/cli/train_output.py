@@ -27,9 +27,9 @@ def print_data(data: Data, left_out: Sequence[str]) -> None:
     print(f"data: {data.options.data}")
     parts = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test"
     shape = f"{spec.input_shape[0]} rows x {spec.input_shape[1]} features: {parts}"
-    made = ("texts", parts, "--split") if spec.kind == "text" else ("windows", shape, "--window")
+    made = {"text": [("texts", parts, "--split")], "series": [("windows", shape, "--window")]}
     lines = [(note.topic, note.text, note.option) for note in data.notes if not note.warning]
-    lines += [made]
+    lines += made.get(spec.kind, [])  # images say it in their notes
     lines += [("warning", f"{note.topic}: {note.text}", note.option) for note in data.notes if note.warning]
     for line in account_lines(lines, terminal_width()):
         print(line)

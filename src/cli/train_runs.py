@@ -63,11 +63,12 @@ def start_runs(
     with StandbyWorkers(workers, EXPERIMENT, worker_environment(training)) as standby:
         from ..data.snapshot import is_repeatable
         from ..experiment import cached_data
-        from ..plan import plan_runs, write_plan
+        from ..plan import default_data_for, plan_runs, write_plan
         from ..tracking.run_folder import create_root, only_command_on
         from ..training.device import select_device
 
         select_device(training.device)
+        data_options = default_data_for(selection, data_options)
         if way.dry_run or is_repeatable(data_options.data):
             root = None
             kept: contextlib.AbstractContextManager[DataOptions] = contextlib.nullcontext(data_options)

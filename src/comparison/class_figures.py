@@ -1,8 +1,9 @@
-"""What a classifier of texts says against the truth: counted, drawn and in words, while it learns and in the end."""
+"""What a classifier of texts or pictures says against the truth: counted, drawn and in words, while it learns and in the end."""
 
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..data.text import TextData
+from ..data.images import ImageData, ImageSplit
+from ..data.text import TextData, TextSplit
 from ..metrics.calibration import expected_calibration_error, reliability_bins
 from ..metrics.distributions import ClassDistribution
 from ..metrics.probabilistic import ClassScores
@@ -41,14 +43,16 @@ _VALUES = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What was said of the texts of a part, in the part's own order.
+    """What was said of the texts or pictures of a part, in the part's own order.
 
     Attributes:
-        texts, class_names: as they are.
+        texts: as they are, or where the pictures come from.
+        class_names: as they are.
         labels: the right classes, int64 ``[texts]``.
         probabilities: ``[texts, classes]``.
         epistemic: in nats ``[texts]``; None where one network answers.
         total: the whole uncertainty in nats, ``[texts]``.
+        what: what a sample is called.
     """
 
     texts: list[str]
@@ -57,6 +61,7 @@ class Answers:
     probabilities: np.ndarray
     epistemic: np.ndarray | None
     total: np.ndarray
+    what: str = "text"
 
     @property
     def said(self) -> np.ndarray:
@@ -73,13 +78,13 @@ class ClassFigures(Observer):
     """Counts, draws and quotes what is right and wrong on the validation part, every tenth epoch and at the last one.
 
     Args:
-        data: the texts.
+        data: the texts or pictures.
         writer: where it goes.
     """
 
     is_logging = True
 
-    def __init__(self, data: TextData, writer: EventWriter | SilentWriter) -> None:
+    def __init__(self, data: TextData | ImageData, writer: EventWriter | SilentWriter) -> None:
         self.data, self.writer = data, writer
         self.model: Any = None
 
@@ -100,8 +105,10 @@ class ClassFigures(Observer):
         self.writer.add_text(names.ERROR_ANALYSIS, error_analysis(answers), report.epoch)
 
 
-def draw_test_figures(model: Any, data: TextData, writer: EventWriter | SilentWriter, epoch: int, title: str) -> None:
-    """Confusion matrix, reliability and risk against coverage of the test part."""
+def draw_test_figures(
+    model: Any, data: TextData | ImageData, writer: EventWriter | SilentWriter, epoch: int, title: str
+) -> None:
+    """Confusion matrix, reliability and risk against coverage of the test part; wrong pictures."""
     answers, scores = ask(model, data, "test")
     _draw(writer, scores, answers, title, epoch, names.CONFUSION_TEST_IMAGE, names.RELIABILITY_TEST_IMAGE)
     wrong = torch.from_numpy((answers.said != answers.labels).astype(np.float64))
@@ -109,10 +116,12 @@ def draw_test_figures(model: Any, data: TextData, writer: EventWriter | SilentWr
     if answers.epistemic is not None:
         curves["epistemic uncertainty"] = risk_coverage(torch.from_numpy(answers.epistemic), wrong)
     writer.add_figure(names.RISK_COVERAGE_IMAGE, risk_coverage_figure(curves, title), epoch, close=False)
+    if isinstance(data, ImageData):
+        writer.add_figure(names.WRONG_PICTURES_IMAGE, wrong_pictures(answers, data.test, title), epoch, close=False)
 
 
-def ask(model: Any, data: TextData, part: str) -> tuple[Answers, ClassScores]:
-    """What a model says of every text of a part."""
+def ask(model: Any, data: TextData | ImageData, part: str) -> tuple[Answers, ClassScores]:
+    """What a model says of every text or picture of a part."""
     split, scores = getattr(data, part), ClassScores(data.spec.class_shares)
     probabilities = np.empty((len(split), len(data.spec.class_names)))
     total, epistemic = np.empty(len(split)), np.empty(len(split))
@@ -125,8 +134,15 @@ def ask(model: Any, data: TextData, part: str) -> tuple[Answers, ClassScores]:
         total[where] = said.total.double().cpu().numpy()
         if said.epistemic is not None:
             several, epistemic[where] = True, said.epistemic.double().cpu().numpy()
+    is_text = isinstance(split, TextSplit)
     answers = Answers(
-        split.texts(), data.spec.class_names, split.targets(), probabilities, epistemic if several else None, total
+        split.texts() if is_text else split.names(),
+        data.spec.class_names,
+        split.targets(),
+        probabilities,
+        epistemic if several else None,
+        total,
+        "text" if is_text else "picture",
     )
     return answers, scores
 
@@ -148,16 +164,33 @@ def error_analysis(answers: Answers, count: int = SHOWN) -> str:
     wrong = np.flatnonzero(answers.said != answers.labels)
     surest = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:count]
     unsure = np.argsort(-answers.total, kind="stable")[:count]
-    share = f"{len(wrong)} of {len(answers.texts)} texts are wrong"
+    share = f"{len(wrong)} of {len(answers.texts)} {answers.what}s are wrong"
     return (
         f"**Surest and wrong** ({share})\n\n{_table(answers, surest)}\n\n**Least sure of**\n\n{_table(answers, unsure)}"
     )
 
 
+def wrong_pictures(answers: Answers, split: ImageSplit, title: str) -> Figure:
+    """The wrong pictures that the model was surest of, with what it said and what they are."""
+    wrong = np.flatnonzero(answers.said != answers.labels)
+    surest = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][: 2 * SHOWN]
+    rows = max(1, -(-len(surest) // SHOWN))
+    figure = Figure(figsize=(1.3 * SHOWN, 1.7 * rows + 0.6), layout="constrained")
+    figure.suptitle(f"Surest and wrong ({len(wrong)} of {len(answers.texts)}): {title}", fontsize=10)
+    for axes, place in itertools.zip_longest(figure.subplots(rows, SHOWN, squeeze=False).flat, surest):
+        axes.set_axis_off()
+        if place is None:
+            continue
+        said, truth = (_short(answers.class_names[number[place]], CLASS_LETTERS) for number in (answers.said, answers.labels))
+        axes.set_title(f"{said}, is {truth}\n{answers.confidence[place]:.2f}".replace("$", r"\$"), fontsize=8)
+        axes.imshow(split.pixels([place])[0].squeeze(), cmap="gray", vmin=0, vmax=255)
+    return figure
+
+
 def _table(answers: Answers, places: np.ndarray) -> str:
     uncertain = "| epistemic | aleatoric |" if answers.epistemic is not None else "| entropy |"
     rows = [
-        f"| text | said | truth | confidence {uncertain}",
+        f"| {answers.what} | said | truth | confidence {uncertain}",
         "|:--|:--|:--|--:" + "|--:" * (uncertain.count("|") - 1) + "|",
     ]
     for place in places:

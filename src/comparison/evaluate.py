@@ -14,6 +14,7 @@ import torch
 from ..data.base import Batch, DataSpec
 from ..data.loading import Data
 from ..data.series import SeriesData, SeriesSplit
+from ..data.images import ImageData, ImageSplit
 from ..data.text import TextData, TextSplit
 from ..metrics.classification import DirectionScores
 from ..metrics.distributions import ClassDistribution, ForecastDistribution
@@ -32,11 +33,23 @@ def evaluate(model: Any, data: Data, part: str) -> tuple[dict[str, Any], dict[st
     """Score a model on every window, or text, of ``validation`` or ``test``.
 
     Returns:
-        the metrics by name, and what is more than one number: ``per_step``, the scaled errors per step ahead, or for
+        the metrics by name, those of the model's own (``part_metrics``) among them, and what is more than one number: ``per_step``, the scaled errors per step ahead, or for
         ``direction`` and ``classify`` ``confusion_matrix``, rows what happened, columns what was said, "not up" first.
         Forecasts of models that say how sure they are have the scores of ``IntervalScores`` as well.
     """
-    if isinstance(data, TextData):
+    values, details = _evaluate(model, data, part)
+    return values | (model.part_metrics(data, part) if hasattr(model, "part_metrics") else {}), details
+
+
+def best_objective(task: str) -> str:
+    """The metric of ``evaluate`` by which runs and trials can be compared whatever their loss."""
+    return {"forecast": "mse_scaled", "represent": "pixel_r2"}.get(task, "brier")
+
+
+def _evaluate(model: Any, data: Data, part: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    if data.spec.task == "represent":
+        return {}, {}
+    if isinstance(data, TextData | ImageData):
         classes = score_classes(model, data, part)
         return classes.results(), {"confusion_matrix": classes.confusion.tolist()}
     split = getattr(data, part)
@@ -62,7 +75,7 @@ def distribution_of(model: Any, inputs: torch.Tensor) -> ForecastDistribution | 
     return model.distribution(inputs) if hasattr(model, "distribution") else None
 
 
-def score_classes(model: Any, data: TextData, part: str) -> ClassScores:
+def score_classes(model: Any, data: TextData | ImageData, part: str) -> ClassScores:
     """What every probability of a part comes to, for the task ``classify``."""
     scores = ClassScores(data.spec.class_shares)
     for batch in getattr(data, part).batches(BATCH_SIZE):
@@ -217,11 +230,13 @@ def predictions_csv(model: Any, data: Data, part: str = "test") -> str:
 
     Columns: ``series`` (where there are several), ``origin`` (the last date the forecast knows), ``date``, ``step``,
     ``target``, ``actual``, ``forecast``, ``naive`` in original units, and of models that say how sure they are
-    ``lower_90`` and ``upper_90``; for ``direction`` ``up`` and ``probability``; of texts see ``class_table``. With
+    ``lower_90`` and ``upper_90``; for ``direction`` ``up`` and ``probability``; of texts and pictures see ``class_table``. With
     more than 200,000 rows only every k-th window is kept, evenly spaced.
     """
     split = getattr(data, part)
-    if isinstance(data, TextData):
+    if data.spec.task == "represent":
+        return as_csv(pd.DataFrame({"image": split.names()}))
+    if isinstance(data, TextData | ImageData):
         return as_csv(class_table(model, data.spec, split, with_truth=True))
     rows = len(split) * int(np.prod(data.spec.target_shape))
     index = np.arange(0, len(split), -(-rows // MOST_PREDICTION_ROWS))
@@ -286,10 +301,10 @@ def forecast_table(
     return pd.DataFrame(columns)
 
 
-def class_table(model: Any, spec: DataSpec, split: TextSplit, *, with_truth: bool) -> pd.DataFrame:
-    """What a model says of texts as a table, one row per text.
+def class_table(model: Any, spec: DataSpec, split: TextSplit | ImageSplit, *, with_truth: bool) -> pd.DataFrame:
+    """What a model says of texts or pictures as a table, one row for each.
 
-    Columns: ``text``, ``label`` (the truth, if asked for), ``predicted``, ``confidence``, ``p_<class>`` for each class,
+    Columns: ``text`` or ``image`` (where it comes from), ``label`` (the truth, if asked for), ``predicted``, ``confidence``, ``p_<class>`` for each class,
     and of Bayesian models ``epistemic`` and ``aleatoric`` uncertainty in nats.
     """
     classes = len(spec.class_names)
@@ -303,7 +318,7 @@ def class_table(model: Any, spec: DataSpec, split: TextSplit, *, with_truth: boo
                 values = uncertainties.setdefault(name, np.empty(len(split)))
                 values[where] = getattr(said, name).double().cpu().numpy()
     names = np.asarray(spec.class_names, dtype=object)
-    columns: dict[str, Any] = {"text": split.texts()}
+    columns: dict[str, Any] = {"text": split.texts()} if isinstance(split, TextSplit) else {"image": split.names()}
     if with_truth:
         columns["label"] = names[split.targets()]
     columns |= {"predicted": names[chances.argmax(1)], "confidence": chances.max(1)}

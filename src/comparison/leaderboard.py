@@ -23,8 +23,9 @@ _DIRECTION_COLUMNS = (
     "log_loss",
 )
 _CLASS_COLUMNS = ("accuracy", "log_loss", "calibration_error", "skill_vs_naive", "brier", "macro_f1", "majority_share")
-_DISTRIBUTION_COLUMNS = ("crps", "nll", "coverage_90")
-"""Of forecasts that say how sure they are; left out where none does."""
+_REPRESENT_COLUMNS = ("pixel_r2", "knn_pixel_r2", "effective_rank")
+_MORE_COLUMNS = ("crps", "nll", "coverage_90", "knn_accuracy")
+"""Of forecasts that say how sure they are, and of representations; left out where no run has them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ def ranking(task: str, targets: int) -> Ranking:
 
     One target: by the error in original units (the same order as the skill against persistence). Several targets have
     several units, which cannot be averaged: by the scaled squared error. Directions and classes: by the Brier skill.
+    Pictures without labels: by how much of a small picture a linear reader finds in the representation.
     """
+    if task == "represent":
+        return Ranking("pixel_r2", False, _REPRESENT_COLUMNS)
     if task == "classify":
         return Ranking("skill_vs_naive", False, _CLASS_COLUMNS)
     if task == "direction":
@@ -59,7 +63,7 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     Returns:
         columns ``rank``, ``model``, ``seeds``, the test metrics, ``<metric>_std`` (spread over seeds, where there are
-        several), ``best_validation_loss``, ``parameters``, ``seconds`` (training time, mean). Where
+        several), ``best_validation_loss`` (missing where another value decides what is best), ``parameters``, ``seconds`` (training time, mean). Where
         there was a search, ``search_epochs`` (what it trained to find these options) follows ``seeds``. ``attrs`` has
         ``ranked_by``, the metric that decides, and ``task``.
 
@@ -78,7 +82,7 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         models.setdefault(result.get("label") or result["model"], []).append(result)
     searched = any(result.get("search_epochs") for result in results)
     several = any(len(runs) > 1 for runs in models.values())
-    extra = [name for name in _DISTRIBUTION_COLUMNS if any(name in result["test"] for result in results)]
+    extra = [name for name in _MORE_COLUMNS if any(name in result["test"] for result in results)]
     columns = (*order.columns, *extra)
     rows = [_row(name, runs, columns, several, searched) for name, runs in models.items()]
     table = pd.DataFrame(rows).sort_values(order.metric, ascending=order.lower_is_better, kind="stable")
@@ -99,7 +103,10 @@ def _row(
         row[metric] = values.mean()
         if several:
             row[f"{metric}_std"] = values.std(ddof=1) if len(values) > 1 else np.nan
-    row["best_validation_loss"] = float(np.mean([run["training"]["best_validation_loss"] for run in runs]))
+    losses = [
+        np.nan if "selected_by" in run["training"] else run["training"]["best_validation_loss"] for run in runs
+    ]
+    row["best_validation_loss"] = float(np.mean(losses))
     row["parameters"] = runs[0]["parameters"]
     row["seconds"] = float(np.mean([run["training"]["seconds"] for run in runs]))
     return row
@@ -147,6 +154,10 @@ _HEADINGS = {
     "mcc": "MCC",
     "macro_f1": "F1",
     "calibration_error": "ECE",
+    "knn_accuracy": "5-NN",
+    "pixel_r2": "pixel R2",
+    "knn_pixel_r2": "5-NN pixel R2",
+    "effective_rank": "rank",
     "crps": "CRPS",
     "nll": "NLL",
     "coverage_90": "in 90 %",
@@ -154,7 +165,7 @@ _HEADINGS = {
     "best_validation_loss": "val loss",
     "seconds": "train s",
 }
-_PERCENT = ("skill_vs_naive", "direction_accuracy", "accuracy", "balanced_accuracy", "majority_share", "coverage_90")
+_PERCENT = ("skill_vs_naive", "direction_accuracy", "accuracy", "balanced_accuracy", "majority_share", "coverage_90", "knn_accuracy")
 _SMALL_PERCENT = ("simulated_return",)
 
 

@@ -17,10 +17,10 @@ class Batch(NamedTuple):
     Attributes:
         inputs: what the model reads; for series ``[batch, look-back window, features]``, scaled; for text int64
             ``[batch, tokens, 1 + n-grams]``: the number of each token and of its character n-grams, 0 being padding,
-            as long as the batch's longest text.
+            as long as the batch's longest text; for images ``[batch, channels, height, width]``, scaled.
         targets: what it shall predict; for series ``[batch, horizon, targets]``: scaled values (task ``forecast``)
-            or 0.0/1.0 (task ``direction``: 1 where the next return is above zero); for text the classes' numbers,
-            int64 ``[batch]``.
+            or 0.0/1.0 (task ``direction``: 1 where the next return is above zero); for text and images the classes'
+            numbers, int64 ``[batch]``, -1 where unknown.
         index: which samples of the split these are, ``[batch]``, int64.
         returns: task ``direction`` only: the simple returns p[t] / p[t-1] - 1 that the targets turned out to be,
             ``[batch, horizon, targets]``; None for other tasks, and where values of zero or below have no return.
@@ -34,13 +34,15 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class DataSpec:
-    """All that a model must know of the data it will see. Shapes are without the batch axis, time first.
+    """All that a model must know of the data it will see. Shapes are without the batch axis; time comes first.
 
     Attributes:
-        kind: ``series`` or ``text`` (later ``images``, ``captioned_video``).
-        task: ``forecast`` or ``direction`` for series, ``classify`` for text.
-        input_shape: ``(look-back window, features)``; for text ``(most tokens, 1 + n-grams)``.
-        target_shape: ``(horizon, targets)``; for text ``(classes,)``.
+        kind: ``series``, ``text`` or ``images`` (later ``captioned_video``).
+        task: ``forecast`` or ``direction`` for series, ``classify`` for text and for images with labels,
+            ``represent`` for images without.
+        input_shape: ``(look-back window, features)``; for text ``(most tokens, 1 + n-grams)``; for images
+            ``(channels, height, width)``.
+        target_shape: ``(horizon, targets)``; for text and images ``(classes,)``, ``(0,)`` where there are none.
         feature_names: names of the input channels.
         target_names: names of the predicted channels.
         target_channels: the position of every target among the input channels, or None where the targets' own
@@ -52,10 +54,14 @@ class DataSpec:
         up_share: task ``direction`` only: share of training targets that are up, per target.
         cost_bps: task ``direction`` only: what a simulated trade costs, in basis points (1/10000) of its size; None
             where batches have no ``returns``.
-        class_names: text only: of the classes, in the order of their numbers.
-        class_shares: text only: share of the training part that each class has.
+        class_names: text and images only: of the classes, in the order of their numbers.
+        class_shares: text and images only: share of the training part that each class has.
         vocabulary: text only: how many token numbers there are, padding and the unknown one included.
         ngrams: text only: how many numbers of character n-grams there are, padding included; 0 without any.
+        background: images only: the median pixel of the training part, scaled, per channel.
+        pixel_mean: images only: mean of the training part's pixels, from 0 to 1, per channel.
+        pixel_deviation: images only: their standard deviation, at least 1/255; inputs are (pixel / 255 - mean) /
+            deviation.
     """
 
     kind: str
@@ -74,6 +80,9 @@ class DataSpec:
     class_shares: tuple[float, ...] = ()
     vocabulary: int = 0
     ngrams: int = 0
+    background: tuple[float, ...] = ()
+    pixel_mean: tuple[float, ...] = ()
+    pixel_deviation: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json`` and checkpoints."""
@@ -121,3 +130,10 @@ class DataModule(Protocol):
 
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the data: row counts, columns, a hash of the values and of the test windows."""
+
+
+def evenly_spaced(split: Any, most: int, batch_size: int = 250) -> Iterator[Batch]:
+    """Batches of at most so many samples of a part that can be picked by number, evenly spaced over all of it."""
+    count = min(most, len(split))
+    chosen = (torch.arange(count) * len(split)) // max(1, count)
+    yield from (split.select(chosen[first : first + batch_size]) for first in range(0, count, batch_size))

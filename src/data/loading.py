@@ -1,4 +1,4 @@
-"""From the options to data: series or texts; samples, files and databases; large inputs through a cache on disk."""
+"""From the options to data: series, texts or images; samples, files, databases; a cache on disk for large inputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from ..errors import DataError, OptionError, did_you_mean
 from .cache import TableCache
+from .image_samples import IMAGE_SAMPLES, load_image_sample
+from .images import ImageData
 from .options import DataOptions, ReadingOptions
 from .rows import InMemory, RowStore
 from .samples import CUT_IN_TIME, SAMPLES, Sample, load_sample
@@ -27,11 +29,11 @@ LARGE_BYTES = 64 * 2**20
 _SAMPLE_PREFIX = "sample:"
 
 
-Data = SeriesData | TextData
+Data = SeriesData | TextData | ImageData
 
 
 def load_data(options: DataOptions, seed: int = 0, fitted: Mapping[str, Any] | None = None) -> Data:
-    """Read what ``options.data`` names: series, cut into scaled windows, or labelled texts, as numbers of tokens.
+    """Read what ``options.data`` names: series, cut into scaled windows, texts, as numbers of tokens, or images.
 
     Args:
         options: which data, columns, windows and parts.
@@ -57,13 +59,19 @@ def load_data(options: DataOptions, seed: int = 0, fitted: Mapping[str, Any] | N
                 "sqlite:///prices.db"
             )
         name = options.data.removeprefix(_SAMPLE_PREFIX)
-        known = (*SAMPLES, *TEXT_SAMPLES)
+        known = (*SAMPLES, *TEXT_SAMPLES, *IMAGE_SAMPLES)
         if name not in known:
             raise DataError(f"there is no sample '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}")
+        if name in IMAGE_SAMPLES:
+            return _load_image_sample(name, options, fitted)
         if name in TEXT_SAMPLES:
             return TextData(load_text_sample(name), options, tokenizer=_tokenizer(fitted))
+        if options.task == "represent":
+            raise OptionError(f"--task represent goes with images, but {options.data} is a series; leave it out")
         scaler = _scaler(fitted)
         return SeriesData(load_sample(name, window=options.window, seed=seed), options, scaler)
+    if is_image_data(options):
+        return _load_images(options, fitted)
     if is_text_data(options):
         return _load_texts(options, fitted)
     stacked, training_series, store = _load_files(options)
@@ -77,6 +85,18 @@ def load_data(options: DataOptions, seed: int = 0, fitted: Mapping[str, Any] | N
     data = SeriesData(Sample(stacked, period=period, parts=parts), options, _scaler(fitted), store)
     release(stacked.dates)
     return data
+
+
+def is_image_data(options: DataOptions) -> bool:
+    """Whether images are asked for, or what ``options.data`` names looks like images."""
+    asked = (options.labels, options.test_labels, options.image_size, options.colour)
+    if options.task == "represent" or any(value is not None for value in asked):
+        return True
+    if options.text_column is not None or options.label_column is not None:
+        return False
+    from .image_reading.detect import is_images
+
+    return is_images(options)
 
 
 def is_text_data(options: DataOptions) -> bool:
@@ -95,9 +115,39 @@ def _load_texts(options: DataOptions, fitted: Mapping[str, Any] | None) -> TextD
     return TextData(texts, _resolved_paths(options), test_texts, _tokenizer(fitted))
 
 
+def _load_images(options: DataOptions, fitted: Mapping[str, Any] | None) -> ImageData:
+    from .image_reading.reader import read_images
+
+    if options.test_labels is not None and options.test_data is None:
+        raise OptionError(
+            f"--test-labels goes with --test-data, but got {options.test_labels} alone; give the test images as well"
+        )
+    with_labels = options.task != "represent"
+    images = read_images(options, with_labels=with_labels)
+    test_images = None
+    if options.test_data is not None:
+        side = images.pixels.shape[1] if images.resized else None
+        alike = replace(options, image_size=side)
+        test_images = read_images(alike, data=options.test_data, labels=options.test_labels, with_labels=with_labels)
+    return ImageData(images, _resolved_paths(options), test_images, fitted)
+
+
+def _load_image_sample(name: str, options: DataOptions, fitted: Mapping[str, Any] | None) -> ImageData:
+    from .image_reading.reader import shaped
+
+    if options.labels is not None or options.test_labels is not None:
+        raise OptionError(
+            "a file of labels goes with files, as a sample has its own, but got "
+            f"{options.labels or options.test_labels} for {options.data}; leave it out"
+        )
+    images, test_images = (shaped(part, options) for part in load_image_sample(name))
+    return ImageData(images, options, test_images, fitted)
+
+
 def _resolved_paths(options: DataOptions) -> DataOptions:
-    test_data = None if options.test_data is None else resolved(options.test_data)
-    return replace(options, data=resolved(options.data), test_data=test_data)
+    others = (options.test_data, options.labels, options.test_labels)
+    test_data, labels, test_labels = (None if path is None else resolved(path) for path in others)
+    return replace(options, data=resolved(options.data), test_data=test_data, labels=labels, test_labels=test_labels)
 
 
 def _scaler(fitted: Mapping[str, Any] | None) -> Scaler | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..options import Options, option, tunable
 
-TASKS = ("forecast", "direction", "classify")
+TASKS = ("forecast", "direction", "classify", "represent")
 TOKENIZERS = ("words", "bpe", "wordpiece")
 TRANSFORMS = ("return", "log-return", "level")
 LAYOUTS = ("single", "long", "wide")
@@ -20,7 +20,7 @@ class ReadingOptions(Options):
     data: str = option(
         "sample:goog",
         help="series or labelled texts: file (CSV, TSV, Parquet; gzip, zip, xz), folder or glob of files, - for "
-        "standard input, database URL, or sample:NAME",
+        "standard input, database URL, or sample:NAME; images: folder or zip of pictures, IDX file or .npz",
     )
     query: str | None = option(None, help="SQL query that gives the rows, where --data is a database URL")
     series: str | None = option(None, several=True, help="read only these series (tickers)", default_text="all")
@@ -65,6 +65,20 @@ class ReadingOptions(Options):
     )
     text_column: str | None = option(None, help="text: column of the texts", default_text="found by name or content")
     label_column: str | None = option(None, help="text: column of the classes", default_text="found by name or content")
+    labels: str | None = option(
+        None,
+        help="images: file of the labels of an IDX file or .npz (IDX, or text with one in each line)",
+        default_text="found beside the images",
+    )
+    image_size: int | None = option(
+        None,
+        minimum=2,
+        help="images: side of the square they are resized to",
+        default_text="as they are if all are alike, else 64",
+    )
+    colour: str | None = option(
+        None, choices=("grey", "colour"), help="images: what they are read as", default_text="colour if any has colours"
+    )
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,9 @@ class DataOptions(ReadingOptions):
     """Which series, which columns, which windows and which parts."""
 
     test_data: str | None = option(None, help="separate test set, scored once; validation then comes from --data")
+    test_labels: str | None = option(
+        None, help="images: file of the labels of --test-data", default_text="found beside the images"
+    )
     cache: str | None = option(
         None, help="folder where large inputs are kept for the next time", default_text="the user's cache folder"
     )
@@ -100,8 +117,8 @@ class DataOptions(ReadingOptions):
     task: str | None = option(
         None,
         choices=TASKS,
-        help="forecast values, or the direction (up or not); classify texts",
-        default_text="classify for text, else forecast",
+        help="forecast values, or the direction (up or not); classify texts or images; represent images",
+        default_text="classify for text and images with labels, represent for images without, else forecast",
     )
     cost_bps: float = option(
         5.0, minimum=0.0, help="task direction: what a simulated trade costs, in basis points of its size"
@@ -109,7 +126,7 @@ class DataOptions(ReadingOptions):
     split: str = option(
         "0.7,0.15,0.15",
         help="training, validation, test in time order: fractions, row counts (8640,2880,2880), or the two dates "
-        "where validation and test begin; of texts fractions, drawn at random from each class",
+        "where validation and test begin; of texts and images fractions, drawn at random from each class",
     )
     gap: int = option(0, minimum=0, help="embargo: rows left out after each border")
     tokenizer: str = option("words", choices=TOKENIZERS, help="text: what a token is; pieces of words are learnt")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +63,7 @@ class TextData:
         self.options = replace(options, task="classify", transform="level")
         self.notes: list[Note] = list(texts.notes)
         everything, labels, parts = _parts(texts, test_texts, options, self.notes)
-        classes = sorted({label for label, part in zip(labels, parts, strict=True) if part == 0}, key=_class_order)
+        classes = sorted({label for label, part in zip(labels, parts, strict=True) if part == 0}, key=class_order)
         numbers = {name: number for number, name in enumerate(classes)}
         unknown = sorted({label for label in labels if label not in numbers})
         if unknown:
@@ -232,7 +233,7 @@ def _parts(
     """All texts with their labels, and the part of each: 0, 1 or 2."""
     labels = list(texts.labels or ())
     fractions = parse_fractions(options.split, test_texts is not None)
-    parts = _stratified(texts.texts, labels, fractions)
+    parts = stratified_parts(list(map(_normal, texts.texts)), labels, fractions)
     if test_texts is None:
         return list(texts.texts), labels, parts
     shared = len(set(map(_normal, texts.texts)) & set(map(_normal, test_texts.texts)))
@@ -249,8 +250,8 @@ def _parts(
     return everything, [*labels, *(test_texts.labels or ())], np.append(parts, np.full(len(test_texts.texts), 2))
 
 
-def parse_fractions(split: str, own_test: bool) -> tuple[float, float, float]:
-    """Shares of the three parts; with a test set of its own, of the first two.
+def parse_fractions(split: str, own_test: bool, kind: str = "text") -> tuple[float, float, float]:
+    """Shares of the three parts; with a test set of its own, of the first two. ``kind`` of data is for the message.
 
     Raises:
         OptionError: if they are no two or three fractions.
@@ -260,7 +261,7 @@ def parse_fractions(split: str, own_test: bool) -> tuple[float, float, float]:
     except ValueError:
         values = []
     if len(values) not in (2, 3) or any(not 0 <= value < 1 for value in values) or not values[0] or not values[1]:
-        raise OptionError(f"--split of text must be fractions such as 0.8,0.1,0.1, but got '{split}'")
+        raise OptionError(f"--split of {kind} must be fractions such as 0.8,0.1,0.1, but got '{split}'")
     if own_test:
         values = [values[0], values[1], 0.0]
     elif len(values) == 2 or not values[2]:
@@ -269,21 +270,36 @@ def parse_fractions(split: str, own_test: bool) -> tuple[float, float, float]:
     return train, validation, test
 
 
-def _stratified(texts: Sequence[str], labels: Sequence[str], fractions: Sequence[float]) -> np.ndarray:
-    """The part of every text: of each class the same shares, drawn at random, texts that are alike together."""
-    groups: dict[str, list[int]] = {}
-    for place, text in enumerate(texts):
-        groups.setdefault(_normal(text), []).append(place)
+def stratified_parts(
+    keys: Sequence[Hashable], labels: Sequence[str], fractions: Sequence[float], noun: str = "texts"
+) -> np.ndarray:
+    """The part of every sample: of each class the same shares, drawn at random, samples that are alike together.
+
+    Args:
+        keys: of the samples, the same for those that are alike.
+        labels: of the samples.
+        fractions: shares of the three parts.
+        noun: what the samples are called in messages.
+
+    Returns:
+        0, 1 or 2 for training, validation or test, int64 ``[samples]``.
+
+    Raises:
+        DataError: if a class has too few different samples.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for place, key in enumerate(keys):
+        groups.setdefault(key, []).append(place)
     by_class: dict[str, list[list[int]]] = {}
     for members in groups.values():
         by_class.setdefault(labels[members[0]], []).append(members)
-    parts = np.zeros(len(texts), dtype=np.int64)
+    parts = np.zeros(len(keys), dtype=np.int64)
     needed = LEAST_PER_CLASS + (fractions[2] > 0)
     for name in sorted(by_class):
         alike = by_class[name]
         if len(alike) < needed:
             raise DataError(
-                f"every class needs at least {needed} different texts, some for each part, but {name} has "
+                f"every class needs at least {needed} different {noun}, some for each part, but {name} has "
                 f"{len(alike)}; add some, or leave the class out"
             )
         order = np.random.default_rng(0).permutation(len(alike))
@@ -311,12 +327,13 @@ def _found(spec: DataSpec, store: TextStore, parts: np.ndarray) -> list[Note]:
     return notes
 
 
-def _class_order(name: str) -> tuple[int, float, str]:
+def class_order(name: str) -> tuple[int, float, str]:
     """Numbers in order of their value, then names in alphabetical order."""
     try:
-        return 0, float(name), name
+        value = float(name)
     except ValueError:
-        return 1, 0.0, name
+        value = math.nan
+    return (1, 0.0, name) if math.isnan(value) else (0, value, name)
 
 
 def _normal(text: str) -> str:

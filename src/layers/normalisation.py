@@ -29,17 +29,23 @@ class WindowNormalisation(nn.Module):
         kind: one of ``KINDS``.
         channels: number of input channels.
         target_channels: position of every target among the channels.
+        learnt: whether the affine map is learnt; if not, it stays what it begins as, which changes nothing.
     """
 
     targets: Tensor
+    weight: Tensor
+    bias: Tensor
 
-    def __init__(self, kind: str, channels: int, target_channels: tuple[int, ...] | None) -> None:
+    def __init__(self, kind: str, channels: int, target_channels: tuple[int, ...] | None, learnt: bool = True) -> None:
         super().__init__()
         self.kind = kind
         self.register_buffer("targets", torch.tensor(target_channels or (), dtype=torch.long), persistent=False)
-        if kind == "revin":
+        if kind == "revin" and learnt:
             self.weight = nn.Parameter(torch.ones(channels))
             self.bias = nn.Parameter(torch.zeros(channels))
+        elif kind == "revin":
+            self.register_buffer("weight", torch.ones(channels))
+            self.register_buffer("bias", torch.zeros(channels))
 
     def forward(self, window: Tensor) -> tuple[Tensor, WindowStatistics | None]:
         """``[batch, time, channels]`` -> the normalised window and what ``restore`` needs."""
@@ -51,6 +57,16 @@ class WindowNormalisation(nn.Module):
         centre = window.mean(1, keepdim=True).detach()
         scale = (window.var(1, keepdim=True, correction=0) + EPSILON).sqrt().detach()
         return (window - centre) / scale * self.weight + self.bias, WindowStatistics(centre, scale)
+
+    def normalise_targets(self, values: Tensor, statistics: WindowStatistics | None) -> Tensor:
+        """What ``restore`` would turn into ``values``, ``[batch, horizon, targets]``."""
+        if statistics is None:
+            return values
+        values = values - statistics.centre[..., self.targets]
+        if statistics.scale is None:
+            return values
+        scaled = values / statistics.scale[..., self.targets]
+        return scaled * (self.weight[self.targets] + EPSILON**2) + self.bias[self.targets]
 
     def restore(self, forecast: Tensor, statistics: WindowStatistics | None) -> Tensor:
         """Undo the normalisation on a forecast ``[batch, horizon, targets]``."""

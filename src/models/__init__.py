@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FRAMEWORK = ("base_model", "sequence_model", "bayesian_model")
 # The order in which the families are listed and trained; files not named here follow in alphabetical order.
-_ORDER = ("lstm", "gru", "tcn", "transformer", "linear", "baseline")
+_ORDER = ("lstm", "gru", "tcn", "transformer", "linear", "baseline", "jepa", "pixels")
 
 
 def families() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -50,6 +50,7 @@ class BaseModel(nn.Module, ABC):
         """No options."""
 
     kinds: ClassVar[tuple[str, ...]] = ("series",)
+    """Kinds of data it learns from, its own first: without ``--data``, models of pictures get a sample of pictures."""
     tasks: ClassVar[tuple[str, ...]] = ("forecast", "direction")
     uses_gradients: ClassVar[bool] = True
     """False for baselines that are fitted in one go by ``fit_directly`` (or have nothing to fit)."""
@@ -170,7 +171,7 @@ class BaseModel(nn.Module, ABC):
                 "use weight_beta=0"
             )
 
-    def before_training(self, data: DataModule, steps_per_epoch: int) -> None:
+    def before_training(self, data: DataModule, steps_per_epoch: int, epochs: int) -> None:
         """Called once before the first step; a resumed run then puts its own state back."""
 
     def after_training(self, data: DataModule) -> None:
@@ -187,6 +188,10 @@ class BaseModel(nn.Module, ABC):
 
         A value named by ``selection_metric`` here decides what is best.
         """
+        return {}
+
+    def part_metrics(self, data: DataModule, part: str) -> dict[str, float]:
+        """Further values of ``validation`` or ``test`` after training, beside those of its predictions."""
         return {}
 
     def monitors(self) -> Sequence[Monitor | Observer]:
@@ -233,6 +238,43 @@ class BaseModel(nn.Module, ABC):
         if self.spec.task == "classify":
             return torch.softmax(outputs, -1)
         return torch.sigmoid(outputs) if self.spec.task == "direction" else outputs
+
+    # --- going on from other runs -------------------------------------------------------------------------------------
+
+    def encoder_options(self) -> dict[str, Any]:
+        """The options that another model needs for its encoder to have the same shape."""
+        return self.config.to_dict()
+
+    def encoder_weights(self) -> Mapping[str, Tensor]:
+        """What another model may start from: weights by their names within the encoder; by default all."""
+        return self.state_dict()
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> list[str]:
+        """Take over weights of another model's encoder that this one has, too.
+
+        Returns:
+            their names.
+
+        Raises:
+            OptionError: if one is of another shape.
+        """
+        return self._take(self, weights)
+
+    def _take(self, module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+        """Copy weights into those of a module that have the same names."""
+        own = module.state_dict()
+        shared = [name for name in weights if name in own]
+        for name in shared:
+            if own[name].shape != weights[name].shape:
+                raise OptionError(
+                    f"{self.name} can start only from an encoder of its own shape, but its {name} is "
+                    f"{list(own[name].shape)} and the other's {list(weights[name].shape)}; use the same data columns, "
+                    "--window and options"
+                )
+        with torch.no_grad():
+            for name in shared:
+                own[name].copy_(weights[name])
+        return shared
 
     @property
     def device(self) -> torch.device:

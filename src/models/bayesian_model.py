@@ -291,7 +291,7 @@ class BayesianModel(BaseModel):
 
     # --- training -------------------------------------------------------------------------------------------------
 
-    def before_training(self, data: DataModule, steps_per_epoch: int) -> None:
+    def before_training(self, data: DataModule, steps_per_epoch: int, epochs: int) -> None:
         """See how many samples the divergence is to be weighed against, and how long its weight grows."""
         self.training_samples.fill_(len(data.train))
         self.annealing_steps.fill_(self.config.kl_annealing * steps_per_epoch)

@@ -28,11 +28,8 @@ def automatic_normalisation(spec: DataSpec) -> str:
 
 
 @dataclass(frozen=True)
-class WindowConfig(BaseModel.Config):
-    """Options of every model that normalises its windows and chooses its loss.
-
-    For the task ``direction``, the loss is ``weight_alpha`` x cross-entropy - ``weight_beta`` x expected return.
-    """
+class NormalisedWindows(BaseModel.Config):
+    """The option of every model that normalises its windows."""
 
     normalisation: str = tunable(
         "auto",
@@ -43,6 +40,15 @@ class WindowConfig(BaseModel.Config):
         automatic=automatic_normalisation,
         help="of each window: auto = revin for levels, none otherwise",
     )
+
+
+@dataclass(frozen=True)
+class WindowConfig(NormalisedWindows):
+    """Options of every model that normalises its windows and chooses its loss.
+
+    For the task ``direction``, the loss is ``weight_alpha`` x cross-entropy - ``weight_beta`` x expected return.
+    """
+
     loss: str = tunable(
         "mse",
         search=("mse", "mae", "huber"),
@@ -234,13 +240,16 @@ class SequenceModel(BaseModel):
         return outputs.reshape(-1, self.output_size)
 
 
-def window_normalisation(spec: DataSpec, kind: str, only_targets: bool) -> WindowNormalisation:
+def window_normalisation(
+    spec: DataSpec, kind: str, only_targets: bool, learnt: bool = True
+) -> WindowNormalisation:
     """The normalisation of a model's windows.
 
     Args:
         spec: the data.
         kind: ``auto`` (revin for levels, none otherwise), ``revin``, ``last`` or ``none``.
         only_targets: whether the model reads the target channels alone.
+        learnt: as of ``WindowNormalisation``.
 
     Raises:
         OptionError: if windows cannot be normalised because the forecast could not be put back.
@@ -250,4 +259,4 @@ def window_normalisation(spec: DataSpec, kind: str, only_targets: bool) -> Windo
     if kind != "none" and spec.target_channels is None:
         raise OptionError(f"normalisation={kind} needs the targets' own history among the inputs; use none")
     channels = tuple(range(len(spec.target_channels or ()))) if only_targets else spec.target_channels
-    return WindowNormalisation(kind, len(channels or ()) if only_targets else spec.input_shape[1], channels)
+    return WindowNormalisation(kind, len(channels or ()) if only_targets else spec.input_shape[1], channels, learnt)

@@ -169,9 +169,17 @@ class HJEPATensorBoardLogger(TrainingLogger):
         """
         self._log_level(names.COLLAPSE, prefix, level, collapse_metrics(features), global_step)
 
-    def log_gradient_flow(self, model: nn.Module, global_step: int | None = None) -> None:
-        """Log the gradient norm of the whole model and the mean one of each part; call it before clipping."""
-        norms = gradient_norms(model)
+    def log_gradient_flow(
+        self, model: nn.Module, global_step: int | None = None, *, clipped_by: Tensor | float = 1.0
+    ) -> None:
+        """Log the gradient norm of the whole model and the mean one of each part; call it before clipping.
+
+        Args:
+            model: with gradients.
+            global_step: optimiser step.
+            clipped_by: what clipping has multiplied the gradients with, if they are clipped already.
+        """
+        norms = {name: norm / clipped_by for name, norm in gradient_norms(model).items()}
         if not norms:
             return
         parts: dict[str, list[Tensor]] = {}

@@ -50,6 +50,8 @@ _ALL = (
     Kind("underfitting", training.underfitting, _UNDERFITTING | {"of": "train/batch_loss"}, also_reads=("of",)),
     Kind("plateau", training.plateau, {"window": 10, "flat": 0.01}),
     Kind("collapse", training.collapse, {"limit": 5.0, "factor": 0.25, "min_samples": 3}),
+    Kind("alike", training.alike, {"limit": 0.7, "factor": 0.5, "min_samples": 3}),
+    Kind("narrow", training.narrow, {"limit": 0.1}),
     Kind("echo", training.echo, _ECHO | {"skill": "forecast/skill_vs_last_value"}, also_reads=("skill",)),
     Kind("calibration", training.calibration, _CALIBRATION),
 )

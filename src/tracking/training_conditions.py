@@ -146,11 +146,39 @@ def plateau(look: Look) -> Sighting | None:
 
 
 def collapse(look: Look) -> Sighting | None:
-    """An effective rank below ``limit``; or a deviation per dimension below ``factor`` of its start."""
-    if "rank" in look.tag:
-        limit = number(look["limit"])
-        return Sighting(f"was {number(look.value)}, below {limit}", 1.0) if look.value < look["limit"] else None
-    return below_start(look)
+    """An effective rank below ``limit``; or a deviation per dimension below ``factor`` of its start.
+
+    Where the rank began below ``limit``, as that of a few samples or of simple ones does, it must have halved.
+    """
+    if "rank" not in look.tag:
+        return below_start(look)
+    start = look.series.start_median(look["min_samples"])
+    if look.value >= look["limit"] or (start < look["limit"] and look.value >= start / 2):
+        return None
+    return Sighting(f"was {number(look.value)}, below {number(look['limit'])}; it began at {number(start)}", 1.0)
+
+
+def alike(look: Look) -> Sighting | None:
+    """A similarity above ``limit``; where it began there, what is left to 1 must have shrunk to ``factor`` of that.
+
+    Features with a common offset point in similar directions from the start, and yet differ.
+    """
+    if look.value <= look["limit"]:
+        return None
+    start = look.series.start_median(look["min_samples"])
+    if start > look["limit"] and 1 - look.value >= look["factor"] * (1 - start):
+        return None
+    return Sighting(f"was {number(look.value)}, above {number(look['limit'])}; it began at {number(start)}", look.value)
+
+
+def narrow(look: Look) -> Sighting | None:
+    """A deviation of similarities below ``limit`` of what their mean, where it is known, leaves to 1."""
+    mean = look.history[look.tag.removesuffix("_std") + "_mean"]
+    room = 1 - mean.values[-1] if mean.count else 1.0
+    if look.value >= look["limit"] * room:
+        return None
+    known = f" with a mean of {number(mean.values[-1])}" if mean.count else ""
+    return Sighting(f"was {number(look.value)}{known}, below {number(look['limit'] * room)}", -look.value)
 
 
 def echo(look: Look) -> Sighting | None:

@@ -88,7 +88,7 @@ def fit(
         seed_everything(config.seed)
         state = build_state(model, data, config, device)
         if hasattr(model, "before_training"):
-            model.before_training(data, state.steps_per_epoch)
+            model.before_training(data, state.steps_per_epoch, config.epochs)
         if checkpoint is not None:
             state.load_state_dict(checkpoint)
         if config.compile:
@@ -209,6 +209,7 @@ def _fit_directly(state: TrainingState, observers: Sequence[Observer]) -> Traini
             learning_rate=0.0,
             gradient_norm=None,
             gradient_scale=1.0,
+            selection="loss",
             selected=best,
             best=best,
             is_best=epoch == 0,

@@ -162,6 +162,7 @@ def _epoch(state: TrainingState, observers: Sequence[Observer]) -> EpochReport:
         learning_rate=sums.learning_rate,
         gradient_norm=gradient_norm,
         gradient_scale=min(1.0, clip / (float(sums.gradient_norm) + 1e-6)) if clip else 1.0,
+        selection=name,
         selected=selected,
         best=progress.best,
         is_best=is_best,

@@ -18,10 +18,12 @@ from ..tracking.event_writer import EventWriter, SilentWriter
 from ..tracking.layout import Dashboard
 from ..tracking.run_folder import CHECKPOINT_FOLDER, METRICS_FILE, write_atomically
 from ..tracking.tag_tables.decisions import EVALUATION_TAGS
+from ..tracking.tag_tables.jepa import PROBE_TAGS
 from .checkpoint import previous_of, read_checkpoint, write_checkpoint, write_with_previous
 from .loop import EpochReport, Observer, TrainingState
 
 EVENTS = "events"
+_VALUE_TAGS = EVALUATION_TAGS | PROBE_TAGS
 
 
 class MetricTable(Observer):
@@ -95,7 +97,7 @@ class EventLogger(Observer):
             tags.LOSS_TRAIN_PART.format(part=name): value for name, value in report.train.items() if name != "loss"
         }
         values |= {
-            EVALUATION_TAGS.get(name, tags.LOSS_VALIDATION_PART.format(part=name)): value
+            _VALUE_TAGS.get(name, tags.LOSS_VALIDATION_PART.format(part=name)): value
             for name, value in report.validation.items()
             if name != "loss"
         }
@@ -238,7 +240,10 @@ class EarlyStopping(Observer):
 
 @dataclass(frozen=True)
 class EpochProgress:
-    """One line of progress, small enough to send between processes."""
+    """One line of progress, small enough to send between processes.
+
+    ``selection`` names the validation value that decides what is best, ``selected`` is it.
+    """
 
     epoch: int
     epochs: int
@@ -247,6 +252,8 @@ class EpochProgress:
     best: float
     is_best: bool
     seconds: float
+    selection: str = "loss"
+    selected: float = float("nan")
 
 
 class ProgressReporter(Observer):
@@ -270,6 +277,8 @@ class ProgressReporter(Observer):
                 report.best,
                 report.is_best,
                 report.seconds,
+                report.selection,
+                report.selected,
             )
         )
 

@@ -34,7 +34,8 @@ class EpochReport:
         learning_rate: at the epoch's last step.
         gradient_norm: mean over the epoch's steps of the total norm before clipping; None without training.
         gradient_scale: what the last step's gradients were multiplied with by clipping.
-        selected, best, is_best: the value that decides, the best one so far, whether this one is it.
+        selection: name of the validation value that decides what is best.
+        selected, best, is_best: that value, the best one so far, whether this one is it.
         best_epoch: the epoch of the best value.
         seconds: time this epoch took; ``samples`` and ``steps`` say for how much.
         progress: how far the run has come.
@@ -50,6 +51,7 @@ class EpochReport:
     learning_rate: float
     gradient_norm: float | None
     gradient_scale: float
+    selection: str
     selected: float
     best: float
     is_best: bool

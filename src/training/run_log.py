@@ -46,9 +46,10 @@ class RunLog:
 
     def epoch(self, progress: EpochProgress) -> None:
         """Append an epoch's line."""
+        selected = "" if progress.selection == "loss" else f" {progress.selection} {progress.selected:.6g}"
         self.line(
             f"epoch {progress.epoch} train {progress.train_loss:.6g} validation {progress.validation_loss:.6g}"
-            f"{' best' if progress.is_best else ''} ({progress.seconds:.2f} s)"
+            f"{selected}{' best' if progress.is_best else ''} ({progress.seconds:.2f} s)"
         )
 
 

@@ -89,7 +89,7 @@ def test_the_parts_of_the_lower_bound() -> None:
     data = make_data(transform="return")
     model = build("tcn:bayesian", data.spec, method="variational", kl_weight=0.5, kl_annealing=2.0)
     assert isinstance(model, BayesianModel)
-    model.before_training(data, 10)
+    model.before_training(data, 10, 1)
     batch = data.train.select(torch.arange(8))
     weights = []
     for _ in range(30):

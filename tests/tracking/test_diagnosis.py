@@ -120,7 +120,7 @@ PLANTED: dict[str, tuple[str, Callable[[int, Values], Mapping[str, float]]]] = {
     "ema_ratio": ("warn", always({"ema/weight_magnitude_ratio": 0.7})),
     "loss_contribution": ("info", always({"train/loss/contribution_h0": 95.0})),
     "cosine_low": ("info", always({"train/prediction/level0_cosine_sim_mean": 0.2})),
-    "cosine_spread_low": ("info", always({"train/prediction/level0_cosine_sim_std": 0.01})),
+    "cosine_spread_low": ("info", always({"train/prediction/level0_cosine_sim_std": 0.005})),
     "calibration": ("warn", always({"calibration/coverage_90_percent": 60.0})),
     "constant_input": ("warn", always({"input/constant_features": 2.0})),
     "echo": ("info", always({"forecast/echo_correlation": 0.999, "forecast/skill_vs_last_value": -0.02})),

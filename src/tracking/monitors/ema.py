@@ -20,6 +20,8 @@ PAIRS = (
 )
 """Attribute names by which a followed network and its moving average are found."""
 
+FOLLOWERS = frozenset(follower for _, follower in PAIRS)
+
 
 class ExponentialMovingAverage(Monitor):
     """How far a target network is behind the one it follows, and with which momentum it follows.

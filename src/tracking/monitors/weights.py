@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..tag_tables import monitors as names
-from .base import Monitor, WatchedRun, WatchedStep, by_layer
+from .base import Monitor, WatchedRun, WatchedStep, by_layer, group_of
+from .ema import FOLLOWERS
 from .tensors import Groups, mean_and_deviation, measurable, named, norms
 
 
@@ -23,11 +24,15 @@ class _LayerMonitor(Monitor):
 
     def on_start(self, run: WatchedRun) -> None:
         """Find the layers."""
-        parameters = measurable(run.parameters)
+        parameters = measurable(self._chosen(run))
         self._parameters = list(parameters.values())
         self._layers = by_layer(list(parameters))
         if self._parameters:
             self._groups = Groups(self._layers, self._parameters[0].device)
+
+    def _chosen(self, run: WatchedRun) -> Mapping[str, nn.Parameter]:
+        """The parameters that are looked at, by name."""
+        return run.parameters
 
 
 class UpdateRatios(_LayerMonitor):
@@ -43,6 +48,14 @@ class UpdateRatios(_LayerMonitor):
         super().__init__()
         self._before: list[Tensor] = []
         self._tags: list[str] = []
+
+    def _chosen(self, run: WatchedRun) -> Mapping[str, nn.Parameter]:
+        """Those that the optimiser changes, and frozen ones; moving averages have a monitor of their own."""
+        return {
+            name: parameter
+            for name, parameter in run.parameters.items()
+            if parameter.requires_grad or group_of(name) not in FOLLOWERS
+        }
 
     def on_start(self, run: WatchedRun) -> None:
         """Find the layers."""

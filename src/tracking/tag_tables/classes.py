@@ -15,6 +15,7 @@ CONFUSION_TEST_IMAGE = "Classes/confusion_matrix_test"
 RELIABILITY_IMAGE = "Classes/reliability"
 RELIABILITY_TEST_IMAGE = "Classes/reliability_test"
 RISK_COVERAGE_IMAGE = "Classes/risk_coverage_test"
+WRONG_PICTURES_IMAGE = "Classes/wrong_pictures_test"
 PREDICTIONS = "Classes/predictions"
 ERROR_ANALYSIS = "Classes/error_analysis"
 
@@ -44,6 +45,7 @@ SPECS: tuple[MetricSpec, ...] = (
     _drawn(RELIABILITY_IMAGE, f"Accuracy against confidence in 15 bins {_EVERY_TENTH}"),
     _drawn(RELIABILITY_TEST_IMAGE, "Accuracy against confidence in 15 bins on the test part, by the best weights."),
     _drawn(RISK_COVERAGE_IMAGE, "Errors among the test texts that the model is surest of, against how many those are."),
+    _drawn(WRONG_PICTURES_IMAGE, "The wrong test pictures that the model was surest of, by the best weights."),
     _drawn(PREDICTIONS, f"Texts with what the model says of them and how sure it is {_EVERY_TENTH}", "text"),
     _drawn(ERROR_ANALYSIS, f"The texts it is least sure of, and the wrong ones it is sure of, {_EVERY_TENTH}", "text"),
     _test("test/macro_f1", "", "higher", "Mean over classes of precision and recall's harmonic mean, test part."),

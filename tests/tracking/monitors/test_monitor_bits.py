@@ -16,8 +16,9 @@ def train(name, data, logger=None, steps=3):
     """Weights, random state and modes after a few steps; watched if there is a logger."""
     torch.manual_seed(1)
     model = create_model(name, data.spec).train()
+    modes = [module.training for module in model.modules()]
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-    monitors = default_monitors() if logger else []
+    monitors = [*default_monitors(), *model.monitors()] if logger else []
     for monitor in monitors:
         monitor.on_start(WatchedRun(model, logger, optimizer, 100, 3, lambda step: 1e-3, data))
     seen = {}
@@ -41,7 +42,7 @@ def train(name, data, logger=None, steps=3):
     for monitor in monitors:
         seen |= monitor.on_epoch_end(WatchedEpoch(0, steps, {}, {}, True, 1.0, 48))
         monitor.on_end()
-    assert all(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == modes
     return model, torch.get_rng_state(), seen
 
 

@@ -1,0 +1,1 @@
+"""Reading of labelled images: folders and zips of pictures, IDX files and NumPy archives."""
