@@ -21,10 +21,10 @@ import torch
 
 from .comparison.evaluate import best_objective, evaluate, predictions_csv
 from .comparison.leaderboard import leaderboard, leaderboard_csv
+from .data.images import ImageData
 from .data.loading import Data, load_data
 from .data.options import DataOptions
 from .data.series import SeriesData
-from .data.images import ImageData
 from .data.text import TextData
 from .errors import TrainingError, UserError
 from .hparams import start_session

@@ -15,9 +15,9 @@ from .comparison.evaluate import class_table, forecast_table
 from .comparison.outlook_figure import Outlook
 from .data.future_dates import future_dates
 from .data.image_reading.reader import read_images
+from .data.image_samples import IMAGE_SAMPLES, load_image_sample
 from .data.images import ImageSplit, new_images
 from .data.loading import read_series
-from .data.image_samples import IMAGE_SAMPLES, load_image_sample
 from .data.options import DataOptions, ReadingOptions
 from .data.samples import load_sample
 from .data.series import PredictionData, SeriesData

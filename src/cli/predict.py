@@ -71,9 +71,7 @@ def predict(
     ] = False,
     embeddings: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="write what a jepa run makes of its own data or of --data: .npz or .parquet"
-        ),
+        typer.Option(metavar="FILE", help="write what a jepa run makes of its own data or of --data: .npz or .parquet"),
     ] = None,
     laplace: Annotated[
         bool, typer.Option("--laplace", help="give a plain model uncertainty, fitted to the run's own data")
@@ -177,9 +175,7 @@ def predict_all(run: Path, asked: Asked) -> tuple[pd.DataFrame, list[Outlook], b
     return pd.concat(tables, ignore_index=True), outlooks, task == "direction"
 
 
-def write_embeddings(
-    run: Path, file: Path, reading: Mapping[str, Any], others: Sequence[str], overwrite: bool
-) -> None:
+def write_embeddings(run: Path, file: Path, reading: Mapping[str, Any], others: Sequence[str], overwrite: bool) -> None:
     """Embed with one run, and write the file.
 
     Raises:

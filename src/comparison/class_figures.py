@@ -1,4 +1,4 @@
-"""What a classifier of texts or pictures says against the truth: counted, drawn and in words, while it learns and in the end."""
+"""What a classifier of texts or pictures says against the truth: counted, drawn and in words."""
 
 from __future__ import annotations
 
@@ -181,7 +181,9 @@ def wrong_pictures(answers: Answers, split: ImageSplit, title: str) -> Figure:
         axes.set_axis_off()
         if place is None:
             continue
-        said, truth = (_short(answers.class_names[number[place]], CLASS_LETTERS) for number in (answers.said, answers.labels))
+        said, truth = (
+            _short(answers.class_names[number[place]], CLASS_LETTERS) for number in (answers.said, answers.labels)
+        )
         axes.set_title(f"{said}, is {truth}\n{answers.confidence[place]:.2f}".replace("$", r"\$"), fontsize=8)
         axes.imshow(split.pixels([place])[0].squeeze(), cmap="gray", vmin=0, vmax=255)
     return figure

@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 
 from ..data.base import Batch, DataSpec
+from ..data.images import ImageData, ImageSplit
 from ..data.loading import Data
 from ..data.series import SeriesData, SeriesSplit
-from ..data.images import ImageData, ImageSplit
 from ..data.text import TextData, TextSplit
 from ..metrics.classification import DirectionScores
 from ..metrics.distributions import ClassDistribution, ForecastDistribution
@@ -33,9 +33,10 @@ def evaluate(model: Any, data: Data, part: str) -> tuple[dict[str, Any], dict[st
     """Score a model on every window, or text, of ``validation`` or ``test``.
 
     Returns:
-        the metrics by name, those of the model's own (``part_metrics``) among them, and what is more than one number: ``per_step``, the scaled errors per step ahead, or for
-        ``direction`` and ``classify`` ``confusion_matrix``, rows what happened, columns what was said, "not up" first.
-        Forecasts of models that say how sure they are have the scores of ``IntervalScores`` as well.
+        the metrics by name, those of the model's own (``part_metrics``) among them, and what is more than one number:
+        ``per_step``, the scaled errors per step ahead, or for ``direction`` and ``classify`` ``confusion_matrix``, rows
+        what happened, columns what was said, "not up" first. Forecasts of models that say how sure they are have the
+        scores of ``IntervalScores`` as well.
     """
     values, details = _evaluate(model, data, part)
     return values | (model.part_metrics(data, part) if hasattr(model, "part_metrics") else {}), details
@@ -230,8 +231,8 @@ def predictions_csv(model: Any, data: Data, part: str = "test") -> str:
 
     Columns: ``series`` (where there are several), ``origin`` (the last date the forecast knows), ``date``, ``step``,
     ``target``, ``actual``, ``forecast``, ``naive`` in original units, and of models that say how sure they are
-    ``lower_90`` and ``upper_90``; for ``direction`` ``up`` and ``probability``; of texts and pictures see ``class_table``. With
-    more than 200,000 rows only every k-th window is kept, evenly spaced.
+    ``lower_90`` and ``upper_90``; for ``direction`` ``up`` and ``probability``; of texts and pictures see
+    ``class_table``. With more than 200,000 rows only every k-th window is kept, evenly spaced.
     """
     split = getattr(data, part)
     if data.spec.task == "represent":
@@ -304,8 +305,9 @@ def forecast_table(
 def class_table(model: Any, spec: DataSpec, split: TextSplit | ImageSplit, *, with_truth: bool) -> pd.DataFrame:
     """What a model says of texts or pictures as a table, one row for each.
 
-    Columns: ``text`` or ``image`` (where it comes from), ``label`` (the truth, if asked for), ``predicted``, ``confidence``, ``p_<class>`` for each class,
-    and of Bayesian models ``epistemic`` and ``aleatoric`` uncertainty in nats.
+    Columns: ``text`` or ``image`` (where it comes from), ``label`` (the truth, if asked for), ``predicted``,
+    ``confidence``, ``p_<class>`` for each class, and of Bayesian models ``epistemic`` and ``aleatoric`` uncertainty in
+    nats.
     """
     classes = len(spec.class_names)
     chances = np.empty((len(split), classes), dtype=np.float64)

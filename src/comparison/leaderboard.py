@@ -63,9 +63,9 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     Returns:
         columns ``rank``, ``model``, ``seeds``, the test metrics, ``<metric>_std`` (spread over seeds, where there are
-        several), ``best_validation_loss`` (missing where another value decides what is best), ``parameters``, ``seconds`` (training time, mean). Where
-        there was a search, ``search_epochs`` (what it trained to find these options) follows ``seeds``. ``attrs`` has
-        ``ranked_by``, the metric that decides, and ``task``.
+        several), ``best_validation_loss`` (missing where another value decides what is best), ``parameters``,
+        ``seconds`` (training time, mean). Where there was a search, ``search_epochs`` (what it trained to find these
+        options) follows ``seeds``. ``attrs`` has ``ranked_by``, the metric that decides, and ``task``.
 
     Raises:
         UserError: if runs were tested on different windows, which cannot be compared.
@@ -103,9 +103,7 @@ def _row(
         row[metric] = values.mean()
         if several:
             row[f"{metric}_std"] = values.std(ddof=1) if len(values) > 1 else np.nan
-    losses = [
-        np.nan if "selected_by" in run["training"] else run["training"]["best_validation_loss"] for run in runs
-    ]
+    losses = [np.nan if "selected_by" in run["training"] else run["training"]["best_validation_loss"] for run in runs]
     row["best_validation_loss"] = float(np.mean(losses))
     row["parameters"] = runs[0]["parameters"]
     row["seconds"] = float(np.mean([run["training"]["seconds"] for run in runs]))
@@ -165,7 +163,15 @@ _HEADINGS = {
     "best_validation_loss": "val loss",
     "seconds": "train s",
 }
-_PERCENT = ("skill_vs_naive", "direction_accuracy", "accuracy", "balanced_accuracy", "majority_share", "coverage_90", "knn_accuracy")
+_PERCENT = (
+    "skill_vs_naive",
+    "direction_accuracy",
+    "accuracy",
+    "balanced_accuracy",
+    "majority_share",
+    "coverage_90",
+    "knn_accuracy",
+)
 _SMALL_PERCENT = ("simulated_return",)
 
 

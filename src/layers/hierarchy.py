@@ -6,6 +6,7 @@ Every encoder has ``grids``, the rows and columns of patches at each level, and 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -47,7 +48,7 @@ def coarser_masks(hidden: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
     The whole is always hidden in part, and predicted.
     """
     masks = [hidden]
-    for finer, coarser in zip(grids[:-1], grids[1:], strict=True):
+    for finer, coarser in itertools.pairwise(grids):
         share = pool_patches(masks[-1].unsqueeze(2).float(), finer, coarser).squeeze(2)
         masks.append(torch.ones_like(share, dtype=torch.bool) if coarser == (1, 1) else share >= 0.5)
     return masks

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 TURN, STRETCH, SHEAR, SHIFT = 0.26, 0.12, 0.15, 0.12
-"""At a strength of 1: radians (15 degrees), shares of the size, shear, and shares of half the size, each up to so much."""
+"""At most, at a strength of 1: radians (15 degrees), a share of the size, the shear, a share of half the size."""
 
 
 def affine_view(pictures: Tensor, strength: float, background: Tensor) -> Tensor:

@@ -91,7 +91,9 @@ def fit_values(features: np.ndarray, values: np.ndarray) -> LinearReader:
     penalty = _PENALTIES[-1]
     if border < len(features):
         errors = [
-            np.square(Ridge(alpha).fit(scaled[:border], values[:border]).predict(scaled[border:]) - values[border:]).mean()
+            np.square(
+                Ridge(alpha).fit(scaled[:border], values[:border]).predict(scaled[border:]) - values[border:]
+            ).mean()
             for alpha in _PENALTIES
         ]
         penalty = _PENALTIES[int(np.argmin(errors))]

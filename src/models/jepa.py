@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..data.base import Batch, DataModule, DataSpec, Split, evenly_spaced
@@ -122,7 +122,9 @@ class JEPA(BaseModel):
         )
         levels: int = option(3, minimum=1, maximum=6, help="levels of the hierarchy; the last of several is the whole")
         level_weights: str | None = option(
-            None, help="weight of each level's loss, with commas", default_text="0.5,0.4,0.1 for three levels, else all alike"
+            None,
+            help="weight of each level's loss, with commas",
+            default_text="0.5,0.4,0.1 for three levels, else all alike",
         )
         blocks: int = tunable(3, low=1, high=4, minimum=1, help="blocks of patches that are hidden together")
         predictor_size: int = tunable(64, low=16, high=256, log=True, minimum=4, help="width of the predictor")
@@ -134,7 +136,9 @@ class JEPA(BaseModel):
             choices=("standardised", "raw"),
             help="compare predictions with standardised dimensions of the target, or with raw ones, which may shrink",
         )
-        variance_weight: float = tunable(0.3, low=0.0, high=1.0, minimum=0.0, help="weight of VICReg's variance term on predictions")
+        variance_weight: float = tunable(
+            0.3, low=0.0, high=1.0, minimum=0.0, help="weight of VICReg's variance term on predictions"
+        )
         covariance_weight: float = tunable(
             0.1, low=0.0, high=1.0, minimum=0.0, help="weight of VICReg's covariance term on predictions"
         )
@@ -182,11 +186,10 @@ class JEPA(BaseModel):
         super().__init__(spec, config)
         self.is_image = spec.kind == "images"
         self.patch = config.patch or _patch_of(spec)
-        rows = spec.input_shape[1:] if self.is_image else (1, spec.input_shape[0])
-        sides = (self.patch, self.patch) if self.is_image else (1, self.patch)
-        first = tuple(-(-length // side) for length, side in zip(rows, sides, strict=True))
-        self.masking_fn = BlockMasks(*first, config.blocks)
-        self.grids = level_grids(*first, config.levels)
+        rows, columns = spec.input_shape[1:] if self.is_image else (1, spec.input_shape[0])
+        rows, columns = -(-rows // (self.patch if self.is_image else 1)), -(-columns // self.patch)
+        self.masking_fn = BlockMasks(rows, columns, config.blocks)
+        self.grids = level_grids(rows, columns, config.levels)
         self.independent = not self.is_image and config.channels == "independent"
         if self.independent and spec.target_channels is None:
             raise OptionError("channels=independent needs the targets' own history among the inputs; use mixed")
@@ -253,8 +256,8 @@ class JEPA(BaseModel):
         Returns:
             without a mask ``[batch, classes]`` logits, ``[batch, horizon, targets]`` scaled values or logits, or the
             embedding where there is nothing to predict. With one a dictionary: ``predictions`` and ``targets``,
-            ``[batch, patches, size]`` a level, on the scale of the target encoder's features, and ``context_features`` ``[batch, 1 + patches, size]``, the whole at
-            index 0 and then the finest level's patches.
+            ``[batch, patches, size]`` a level, on the scale of the target encoder's features, and ``context_features``
+            ``[batch, 1 + patches, size]``, the whole at index 0 and then the finest level's patches.
         """
         if mask is None:
             return self._read(images)
@@ -373,7 +376,8 @@ class JEPA(BaseModel):
 
     @torch.no_grad()
     def _follow(self, momentum: Tensor | float) -> None:
-        followers, followed = list(self.target_encoder.parameters()), list(self.context_encoder.parameters())
+        followers: list[Tensor] = list(self.target_encoder.parameters())
+        followed: list[Tensor] = list(self.context_encoder.parameters())
         moves = torch._foreach_sub(followed, followers)
         torch._foreach_mul_(moves, 1 - momentum)
         torch._foreach_add_(followers, moves)
@@ -541,7 +545,16 @@ class JEPA(BaseModel):
 
     def encoder_options(self) -> dict[str, Any]:
         """The options that another model needs to have the same shape."""
-        names = ("encoder", "hidden_size", "num_layers", "num_heads", "feed_forward", "levels", "normalisation", "channels")
+        names = (
+            "encoder",
+            "hidden_size",
+            "num_layers",
+            "num_heads",
+            "feed_forward",
+            "levels",
+            "normalisation",
+            "channels",
+        )
         return {name: getattr(self.config, name) for name in names} | {"patch": self.patch}
 
     def encoder_weights(self) -> Mapping[str, Tensor]:
@@ -582,4 +595,3 @@ def _patch_of(spec: DataSpec) -> int:
         return max(1, 2 ** math.ceil(math.log2(longest / 8))) if longest > 8 else 2
     window = spec.input_shape[0]
     return max(1, min(8, window // 6))
-

@@ -96,4 +96,4 @@ class NeighbourPixels(PixelModel):
         for name in ("pictures", "classes"):
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(saved, device=getattr(self, name).device))
-        super()._load_from_state_dict(state_dict, prefix, *arguments)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *arguments)

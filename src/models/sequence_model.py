@@ -240,9 +240,7 @@ class SequenceModel(BaseModel):
         return outputs.reshape(-1, self.output_size)
 
 
-def window_normalisation(
-    spec: DataSpec, kind: str, only_targets: bool, learnt: bool = True
-) -> WindowNormalisation:
+def window_normalisation(spec: DataSpec, kind: str, only_targets: bool, learnt: bool = True) -> WindowNormalisation:
     """The normalisation of a model's windows.
 
     Args:

@@ -31,6 +31,7 @@ from .tag_tables import (
     jepa,
     logger,
     monitors,
+    probes,
     progress,
     studies,
     system,
@@ -101,8 +102,8 @@ __all__ = [
 ]
 
 _TABLES = (
-    epochs, logger, progress, decisions, classes, monitors, system, calibration, findings, studies, trials, jepa,
-    diffusion,
+    epochs, logger, progress, decisions, classes, monitors, probes, system, calibration, findings, studies, trials,
+    jepa, diffusion,
 )  # fmt: skip
 
 SPECS: tuple[MetricSpec, ...] = tuple(

@@ -18,7 +18,7 @@ from ..tracking.event_writer import EventWriter, SilentWriter
 from ..tracking.layout import Dashboard
 from ..tracking.run_folder import CHECKPOINT_FOLDER, METRICS_FILE, write_atomically
 from ..tracking.tag_tables.decisions import EVALUATION_TAGS
-from ..tracking.tag_tables.jepa import PROBE_TAGS
+from ..tracking.tag_tables.probes import PROBE_TAGS
 from .checkpoint import previous_of, read_checkpoint, write_checkpoint, write_with_previous
 from .loop import EpochReport, Observer, TrainingState
 

@@ -33,7 +33,9 @@ def test_against_numpy() -> None:
 
 
 def test_collapsed_features_are_pushed_apart() -> None:
-    features = (torch.ones(8, 3) + 1e-3 * torch.randn(8, 3, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    features = (
+        torch.ones(8, 3) + 1e-3 * torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    ).requires_grad_()
     loss = variance_loss(features)
     assert loss > 0.98
     loss.backward()

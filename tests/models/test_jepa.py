@@ -233,7 +233,9 @@ def test_a_transformer_starts_from_the_encoder_of_a_series() -> None:
     again: Any = create_model("jepa:hierarchical", data.spec, {**options, "predictor_size": 16})
     again.start_from(jepa.encoder_weights())
     for encoder in (again.context_encoder, again.target_encoder):
-        assert all(torch.equal(encoder.state_dict()[name], value) for name, value in jepa.target_encoder.state_dict().items())
+        assert all(
+            torch.equal(encoder.state_dict()[name], value) for name, value in jepa.target_encoder.state_dict().items()
+        )
 
 
 @pytest.mark.parametrize("name", ["jepa:hierarchical", "jepa:flat", "jepa:untrained"])

@@ -128,12 +128,14 @@ class HierarchyMonitor(Monitor):
         samples = self._pictures(inputs) if self._model.is_image else self._model._normalised(inputs)[0][..., 0]
         masks = levels.masks[0][chosen].reshape(-1, *grid)
         title = f"Prediction of hidden patches, validation part, epoch {epoch.epoch}"
-        return draw_patches(*(part.float().cpu().numpy() for part in (samples, similarity)), masks.cpu().numpy(), title)
+        return draw_patches(samples.float().cpu().numpy(), similarity.float().cpu().numpy(), masks.cpu().numpy(), title)
 
     def _pictures(self, inputs: Tensor) -> Tensor:
         """Pictures as they were, ``[batch, rows, columns, channels]`` from 0 to 1."""
         spec = self._model.spec
-        mean, deviation = (inputs.new_tensor(values).view(1, -1, 1, 1) for values in (spec.pixel_mean, spec.pixel_deviation))
+        mean, deviation = (
+            inputs.new_tensor(values).view(1, -1, 1, 1) for values in (spec.pixel_mean, spec.pixel_deviation)
+        )
         return (inputs * deviation + mean).clamp(0, 1).permute(0, 2, 3, 1)
 
     def _log_embeddings(self, logger: HJEPATensorBoardLogger, batches: Sequence[Any], epoch: WatchedEpoch) -> None:

@@ -33,12 +33,6 @@ UNMASKED_PATCHES = "train/masking/num_unmasked_patches"
 PATCHES_IMAGE = "patches/detailed_analysis"
 FEATURE_DISTRIBUTION = "feature_distributions/level{level}"
 
-PROBE_LINEAR = "probe/linear"
-PROBE_NEIGHBOURS = "probe/nearest_neighbours"
-PROBE_GAIN = "probe/gain_over_untrained"
-PROBE_TAGS = {"probe": PROBE_LINEAR, "probe_knn": PROBE_NEIGHBOURS, "probe_gain": PROBE_GAIN}
-"""Where a model's ``validation_metrics`` of these names go."""
-
 LEVEL_NAMES = ("Level 0 (finest)", "Level 1 (medium)", "Level 2 (coarse)")
 
 _Row = tuple[str, str, Direction, str]
@@ -75,10 +69,6 @@ def _spec(
     tag: str, unit: str, direction: Direction, category: str, help: str, chart: str | None, *, timed: bool = False
 ) -> MetricSpec:
     return MetricSpec(tag, unit, direction, "step", "cheap", category, help, chart=chart, timed=timed)
-
-
-def _probe(tag: str, help: str, chart: str = "Probes of the validation part") -> MetricSpec:
-    return MetricSpec(tag, "fraction", "higher", "epoch", "cheap", "Representation", help, chart=chart)
 
 
 def _per_level(template: str, rows: tuple[_Row, ...], category: str, prefix: str, chart: str) -> list[MetricSpec]:
@@ -195,17 +185,6 @@ SPECS: tuple[MetricSpec, ...] = (
     _spec(MASK_RATIO, "fraction", "none", "Masking", "Share of patches that are hidden, mean over the batch.", ""),
     _spec(MASKED_PATCHES, "patches", "none", "Masking", "Hidden patches of a sample, mean over the batch.", "Patches"),
     _spec(UNMASKED_PATCHES, "patches", "none", "Masking", "Visible patches of a sample, mean.", "Patches"),
-    _probe(
-        PROBE_LINEAR,
-        "What a linear reader of the features, fitted to training samples, reaches on the validation part: share of "
-        "right answers, or of variance explained. It decides which epoch is best.",
-    ),
-    _probe(PROBE_NEIGHBOURS, "The same of the five nearest neighbours among the training samples."),
-    _probe(
-        PROBE_GAIN,
-        "The linear reader's value, less what it reached with the encoder before its first step: what was learnt.",
-        chart="Gain over the untrained encoder",
-    ),
     MetricSpec(
         PATCHES_IMAGE, "", "none", "step", "expensive", "Masking",
         "Images, where predictions agree with their targets, and masks.", kind="image",
