@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from src import experiment, models, registry
 from src.cli.common import run_app
+from src.data.image_samples import load_image_sample
 from src.data.samples import load_sample
 from src.data.text_samples import load_text_sample
 
@@ -25,7 +27,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ADDING = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")
 UNCERTAINTY = (ROOT / "docs" / "uncertainty.md").read_text(encoding="utf-8")
+REPRESENTATIONS = (ROOT / "docs" / "representations.md").read_text(encoding="utf-8")
 TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
+SHOWN = README + UNCERTAINTY + REPRESENTATIONS
 QUICK_SEARCH = "--trials=2 --epochs-random=1 --epochs-bayesian=1 --epochs-fine-tune=1 --epochs=1"
 
 
@@ -100,10 +104,21 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reviews[["review"]].to_csv(folder / "new_reviews.csv", index=False)
     words = "--models transformer:bayesian baseline:words --epochs 1 --name 20250112_120000"
     run_here(folder, "train_models.py", [*words.split(), "--data", "reviews.csv"])
+    write_pictures(folder / "pictures")
+    words = "--models jepa:hierarchical --epochs 1 --set hidden_size=16 feed_forward=16 --name"
+    run_here(folder, "train_models.py", [*words.split(), "20250113_110000", "--data", "pictures"])
+    run_here(folder, "train_models.py", [*words.split(), "20250113_120000", "--data", "prices.csv"])
     (folder / "space.toml").write_text(blocks(TUNING, "toml")[0], encoding="utf-8")
     words = "--models tcn:residual --name 20250111_090000 --no-tensorboard"
     run_here(folder, "tune_models.py", [*words.split(), *QUICK_SEARCH.split()])
     return folder
+
+
+def write_pictures(folder: Path) -> None:
+    digits, _ = load_image_sample("digits")
+    for pixels, label, number in zip(digits.pixels[:120], digits.labels or (), range(120), strict=False):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[..., 0]).save(folder / label / f"{number}.png")
 
 
 def write_price_files(folder: Path, table: pd.DataFrame) -> None:
@@ -121,7 +136,7 @@ def write_price_files(folder: Path, table: pd.DataFrame) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", distinct(commands(README + UNCERTAINTY, "train_models.py")), ids=" ".join)
+@pytest.mark.parametrize("arguments", distinct(commands(SHOWN, "train_models.py")), ids=" ".join)
 def test_every_training_command_of_the_readme_runs(workplace: Path, arguments: list[str]) -> None:
     # One epoch is enough to see that a command works, and one model to see that its data are read.
     shorter = [] if "--resume" in arguments or "--list" in arguments else ["--epochs", "1"]
@@ -145,7 +160,7 @@ def test_every_search_of_the_documents_runs(workplace: Path, line: str) -> None:
 @pytest.mark.slow
 def test_the_other_commands_of_the_readme_run_in_their_order(workplace: Path) -> None:
     scripts = ("python predict.py", "python manage_runs.py", "cat ", "zcat ")
-    shown = list(dict.fromkeys(line for line in lines(README + UNCERTAINTY) if line.startswith(scripts)))
+    shown = list(dict.fromkeys(line for line in lines(SHOWN) if line.startswith(scripts)))
     assert len(shown) > 10
     for line in shown:
         if line.startswith("python ") and "|" not in line:
@@ -161,13 +176,15 @@ def test_the_other_commands_of_the_readme_run_in_their_order(workplace: Path) ->
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     own_loop, forecast = blocks(README, "python")
     (uncertain,) = blocks(UNCERTAINTY, "python")
-    code = f"{own_loop}\n{forecast}\n{uncertain}"
+    (represented,) = blocks(REPRESENTATIONS, "python")
+    code = f"{own_loop}\n{forecast}\n{uncertain}\n{represented}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert "torch.Size([2, 24, 1])" in done.stdout
+    assert "torch.Size([8, 17, 128])" in done.stdout
     assert (tmp_path / "runs" / "mine" / "findings.json").is_file()
 
 

@@ -30,6 +30,7 @@ NOT_EXPORTED = {
     "BatchLog": "src.tracking.batch_log",
     "DiffusionLoggingConfig": "src.tracking.diffusion_logger",
     "HJEPAValidation": "src.tracking.hjepa_logger",
+    "JEPA": "src.models.jepa",
     "SystemSampler": "src.tracking.system_sampler",
     "TrialLogger": "src.tracking.trial_logger",
 }

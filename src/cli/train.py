@@ -159,6 +159,7 @@ def from_config(
     from dataclasses import replace
 
     from ..plan import RunPlan
+    from ..starting import StartingPoint
     from ..tracking.run_folder import read_json
 
     try:
@@ -171,6 +172,7 @@ def from_config(
         plugins=(*plan.plugins, *selection.plugins),
         tensorboard=plan.tensorboard if tensorboard is None else tensorboard,
         presets={plan.model: plan.options},
+        start=selection.start or (StartingPoint.of_run(plan.init_from, plan.plugins) if plan.init_from else None),
     )
     return selection, {**plan.data.to_dict(), **data_values}, {**plan.training.to_dict(), **training_values}
 

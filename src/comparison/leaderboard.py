@@ -205,9 +205,13 @@ def _aligned(table: pd.DataFrame) -> list[str]:
 
 
 def verdict(table: pd.DataFrame) -> str:
-    """One or two sentences: which models beat the naive forecast, if any does."""
+    """One or two sentences: which models beat the naive forecast, if any does; of representations, the best one."""
     if table.empty:
         return "No run was completed, so there is nothing to compare."
+    if table.attrs["task"] == "represent":
+        best = table.iloc[0]
+        share = f"{100 * best['pixel_r2']:.1f} % of what differs in small pictures can be read from its features"
+        return f"Best: {best['model']}; {share}. Labels would say more."
     rivals = table[table["model"] != NAIVE]
     if rivals.empty:
         return f"There is nothing to compare {NAIVE} with; train a model beside it."
