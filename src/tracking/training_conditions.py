@@ -159,14 +159,12 @@ def collapse(look: Look) -> Sighting | None:
 
 
 def alike(look: Look) -> Sighting | None:
-    """A similarity above ``limit``; where it began there, what is left to 1 must have shrunk to ``factor`` of that.
+    """A similarity above ``limit``, while what is left of it to 1 has shrunk to ``factor`` of what it began with.
 
     Features with a common offset point in similar directions from the start, and yet differ.
     """
-    if look.value <= look["limit"]:
-        return None
     start = look.series.start_median(look["min_samples"])
-    if start > look["limit"] and 1 - look.value >= look["factor"] * (1 - start):
+    if look.value <= look["limit"] or 1 - look.value >= look["factor"] * (1 - start):
         return None
     return Sighting(f"was {number(look.value)}, above {number(look['limit'])}; it began at {number(start)}", look.value)
 
