@@ -20,7 +20,8 @@ from typing import Annotated
 import typer
 
 ROOT = Path(__file__).resolve().parent.parent
-TRAINING = ["--batch-size", "128", "--lr", "2e-3", "--weight-decay", "0.05", "--warmup", "1", "--schedule", "cosine"]
+TRAINING = ["--batch-size", "128", "--lr", "2e-3", "--weight-decay", "0.05", "--warmup", "1", "--schedule", "cosine",
+            "--clip", "3"]  # fmt: skip
 
 
 def mean_and_spread(values: list[float]) -> str:

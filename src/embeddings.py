@@ -81,7 +81,8 @@ def embed(trained: TrainedRun, changes: dict[str, Any]) -> Embeddings:
         splits = [split for split in (new.windows, new.newest) if len(split)]
         about = pd.concat([_about_windows(split) for split in splits], ignore_index=True)
         return Embeddings(about, np.concatenate([_embedded(trained.model, split) for split in splits]), new.notes)
-    own = cached_data(DataOptions.from_dict(dict(trained.schema["options"])))
+    # The run's plan names its labels, too; a checkpoint that stands alone knows how to read new data only.
+    own = cached_data(DataOptions.from_dict(dict(trained.config.get("data") or trained.schema["options"])))
     if known := trained.config.get("fingerprint"):
         check_same_data(known, own.fingerprint())
     tables, values = [], []

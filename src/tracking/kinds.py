@@ -51,6 +51,7 @@ _ALL = (
     Kind("plateau", training.plateau, {"window": 10, "flat": 0.01}),
     Kind("collapse", training.collapse, {"limit": 5.0, "factor": 0.25, "min_samples": 3}),
     Kind("alike", training.alike, {"limit": 0.7, "factor": 0.5, "min_samples": 3}),
+    Kind("stuck_low", training.stuck_low, {"limit": 0.7, "rise": 0.01, "few": 5}),
     Kind("narrow", training.narrow, {"limit": 0.1}),
     Kind("echo", training.echo, _ECHO | {"skill": "forecast/skill_vs_last_value"}, also_reads=("skill",)),
     Kind("calibration", training.calibration, _CALIBRATION),

@@ -169,6 +169,18 @@ def alike(look: Look) -> Sighting | None:
     return Sighting(f"was {number(look.value)}, above {number(look['limit'])}; it began at {number(start)}", look.value)
 
 
+def stuck_low(look: Look) -> Sighting | None:
+    """A value below ``limit`` that has not risen by ``rise`` over what is remembered of it."""
+    few = look["few"]
+    if look.value >= look["limit"] or look.series.count < 2 * few:
+        return None
+    values = list(look.series.values)
+    before, now = median(values[:few]), median(values[-few:])
+    if now - before >= look["rise"]:
+        return None
+    return Sighting(f"was {number(look.value)}, below {number(look['limit'])}, and no longer rises", -look.value)
+
+
 def narrow(look: Look) -> Sighting | None:
     """A deviation of similarities below ``limit`` of what their mean, where it is known, leaves to 1."""
     mean = look.history[look.tag.removesuffix("_std") + "_mean"]

@@ -86,6 +86,8 @@ def test_pictures_beside_class_folders_are_refused(tmp_path: Path) -> None:
 def test_a_file_of_labels_does_not_go_with_folders(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--labels goes with IDX files"):
         read(fill(tmp_path, class_files(PAIR)), labels="labels.txt")
+    without = read_images(ReadingOptions(data=str(tmp_path), labels="labels.txt"), with_labels=False)
+    assert without.labels is None and len(without.names) == 11
 
 
 @pytest.mark.parametrize(("count", "refused"), [(9, True), (10, False)])
@@ -165,7 +167,7 @@ def test_palettes_with_a_transparent_colour(tmp_path: Path) -> None:
 
 
 def test_greys_of_one_and_of_sixteen_bits(tmp_path: Path) -> None:
-    deep = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    deep = np.array([[0, 200, 32896, 65535]], dtype=np.uint16)
     for name, content in {
         "1.png": encoded(np.array([[True, False, True, False]])),
         "2.png": encoded(deep),
