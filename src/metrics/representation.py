@@ -23,23 +23,24 @@ def evenly_spaced_rows(features: Tensor, most_rows: int = MOST_ROWS) -> Tensor:
     return rows[::stride].float()
 
 
-def collapse_metrics(features: Tensor, most_rows: int = MOST_ROWS) -> dict[str, Tensor]:
+def collapse_metrics(features: Tensor, most_rows: int = MOST_ROWS, *, centred: bool = False) -> dict[str, Tensor]:
     """What tells a collapsed representation, in which all samples look alike, from a rich one.
 
     Args:
         features: ``[..., dimensions]``; all but the last axis count as samples.
         most_rows: how many samples are looked at, evenly spaced ones.
+        centred: whether the rank of the features without their mean is wanted, too; a collapse it does not see.
 
     Returns:
         0-dimensional tensors: ``mean_std_per_dim`` and ``min_std_per_dim``, the deviation over samples of each
         dimension, mean and least, after every sample has been scaled to length sqrt(dimensions), so that thresholds do
         not depend on the scale of the features (1 at most, for directions spread evenly); ``raw_std_per_dim``, the
         mean without the scaling; ``dead_dimensions_percent``, the share of dimensions whose scaled deviation is below
-        0.001; ``effective_rank``; ``mean_similarity``.
+        0.001; ``effective_rank``; ``mean_similarity``; and ``centred_effective_rank``, if wanted.
     """
     rows = evenly_spaced_rows(features, most_rows)
     deviations = (_unit(rows) * math.sqrt(rows.shape[-1])).std(0, correction=0)
-    return {
+    found = {
         "mean_std_per_dim": deviations.mean(),
         "min_std_per_dim": deviations.min(),
         "raw_std_per_dim": rows.std(0, correction=0).mean(),
@@ -47,6 +48,9 @@ def collapse_metrics(features: Tensor, most_rows: int = MOST_ROWS) -> dict[str, 
         "effective_rank": effective_rank(rows, most_rows),
         "mean_similarity": mean_similarity(rows, most_rows),
     }
+    if centred:
+        found["centred_effective_rank"] = effective_rank(rows - rows.mean(0), most_rows)
+    return found
 
 
 def effective_rank(features: Tensor, most_rows: int = MOST_ROWS) -> Tensor:

@@ -167,7 +167,7 @@ class HJEPATensorBoardLogger(TrainingLogger):
             global_step: optimiser step.
             prefix: "train/" or "val/".
         """
-        self._log_level(names.COLLAPSE, prefix, level, collapse_metrics(features), global_step)
+        self._log_level(names.COLLAPSE, prefix, level, collapse_metrics(features, centred=True), global_step)
 
     def log_gradient_flow(
         self, model: nn.Module, global_step: int | None = None, *, clipped_by: Tensor | float = 1.0

@@ -121,3 +121,12 @@ def test_no_gradient_is_kept() -> None:
     features = torch.randn(8, 4, requires_grad=True)
     found = {**collapse_metrics(features), **prediction_quality(features, features)}
     assert not any(value.requires_grad for value in found.values())
+
+
+def test_the_centred_rank_does_not_see_a_collapse() -> None:
+    noise = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
+    healthy, collapsed = noise + 1.0, 1e-3 * noise + 1.0
+    one, two = (collapse_metrics(features, centred=True) for features in (healthy, collapsed))
+    assert one["effective_rank"] > 10 > 1.3 > two["effective_rank"]
+    torch.testing.assert_close(one["centred_effective_rank"], two["centred_effective_rank"], rtol=1e-3, atol=0)
+    assert "centred_effective_rank" not in collapse_metrics(healthy)

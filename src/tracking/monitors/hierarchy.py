@@ -65,7 +65,7 @@ class HierarchyMonitor(Monitor):
         return {
             names.COLLAPSE.format(prefix="train/", level=level, name=name): value
             for level, features in enumerate(levels.features)
-            for name, value in collapse_metrics(features).items()
+            for name, value in collapse_metrics(features, centred=step.detailed).items()
         }
 
     def _log_step(self, logger: HJEPATensorBoardLogger, step: WatchedStep, levels: Any) -> None:

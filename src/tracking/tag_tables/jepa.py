@@ -46,6 +46,12 @@ _COLLAPSE: tuple[_Row, ...] = (
 )  # fmt: skip
 _COLLAPSE_MORE: tuple[_Row, ...] = (
     ("min_std_per_dim", "", "higher", "The least of the deviations whose mean is mean_std_per_dim."),
+    (
+        "centred_effective_rank",
+        "dimensions",
+        "none",
+        "The effective rank without the features' mean; it does not see a collapse.",
+    ),
     ("raw_std_per_dim", "", "none", "Mean deviation of the dimensions without scaling the features."),
     ("dead_dimensions_percent", "%", "lower", "Share of dimensions with a scaled deviation below 0.001."),
 )

@@ -39,7 +39,13 @@ PER_LEVEL = {
     for prefix in ("train", "val")
     for level in LEVELS
     for kind, names in {
-        "collapse": ("mean_std_per_dim", "min_std_per_dim", "effective_rank", "mean_similarity"),
+        "collapse": (
+            "mean_std_per_dim",
+            "min_std_per_dim",
+            "effective_rank",
+            "mean_similarity",
+            "centred_effective_rank",
+        ),
         "prediction": ("cosine_sim_mean", "cosine_sim_std", "cosine_sim_min", "cosine_sim_max", "normalized_mse"),
     }.items()
     for name in names
