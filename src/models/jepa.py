@@ -176,6 +176,7 @@ class JEPA(BaseModel):
     selection_metric: ClassVar[tuple[str, str]] = ("probe", "max")
 
     config: Config
+    background: Tensor
     read_channels: Tensor
     read_weight: Tensor
     read_bias: Tensor
@@ -194,6 +195,8 @@ class JEPA(BaseModel):
         if self.independent and spec.target_channels is None:
             raise OptionError("channels=independent needs the targets' own history among the inputs; use mixed")
         self.rows_per_sample = len(spec.target_channels or ()) if self.independent else 1
+        background = torch.tensor(spec.background or (0.0,) * spec.input_shape[0]).view(1, -1, 1, 1)
+        self.register_buffer("background", background if self.is_image else torch.zeros(()), False)
         self.register_buffer("read_channels", torch.tensor(spec.target_channels or (), dtype=torch.long), False)
         # Nothing is learnt there: shared by both encoders, it could shrink all there is to predict.
         kind = "none" if self.is_image else config.normalisation
@@ -233,6 +236,11 @@ class JEPA(BaseModel):
             )
         if not self.is_image:
             raise OptionError("encoder=convolution reads pictures, but the data are series; use transformer")
+        if self.patch & (self.patch - 1):
+            raise OptionError(
+                f"encoder=convolution needs a patch of 1, 2, 4, 8 or another power of two, but got {self.patch}; "
+                "use one of them, or encoder=transformer"
+            )
         return ConvolutionHierarchy(spec.input_shape[0], self.patch, config.hidden_size, self.grids, spec.background)
 
     # --- from samples to levels ---------------------------------------------------------------------------------------
@@ -296,16 +304,11 @@ class JEPA(BaseModel):
             samples = samples.transpose(1, 2).reshape(-1, samples.shape[1], 1)
         if isinstance(self.context_encoder, ConvolutionHierarchy):
             return samples
-        return cut_patches(samples, self.patch, self._background if self.is_image else None)
+        return cut_patches(samples, self.patch, self.background if self.is_image else None)
 
     def _normalised(self, windows: Tensor) -> tuple[Tensor, WindowStatistics | None]:
         """Windows, of the target channels if those are independent, and what ``restore`` needs."""
         return self.normaliser(windows[:, :, self.read_channels] if self.independent else windows)
-
-    @property
-    def _background(self) -> Tensor:
-        values = self.spec.background or (0.0,) * self.spec.input_shape[0]
-        return torch.tensor(values, device=self.device).view(1, -1, 1, 1)
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -324,31 +327,36 @@ class JEPA(BaseModel):
         """
         samples, others = batch.inputs, None
         if self.training and self.is_image and self.config.view_change:
-            strength, background = self.config.view_change, self._background
+            strength, background = self.config.view_change, self.background
             samples, others = (affine_view(batch.inputs, strength, background) for _ in range(2))
         levels = self.compare(samples, self.masking_fn(len(samples), samples.device), others)
         self.last = levels if self.keep_last else None
-        parts: dict[str, Tensor] = {}
-        for number, (prediction, target, mask) in enumerate(
-            zip(levels.predictions, levels.targets, levels.masks, strict=True)
-        ):
-            errors = (prediction - target).square().mean(2) * mask
-            parts[f"h{number}"] = errors.sum() / mask.sum().clamp(min=1)
+        parts = self._level_losses(levels)
         weighted = [weight * part for weight, part in zip(self.config.weights(), parts.values(), strict=True)]
-        loss = torch.stack(weighted).sum()
-        whole = levels.predictions[-1].mean(1)
-        for name, term, weight in (
-            ("variance", variance_loss, self.config.variance_weight),
-            ("covariance", covariance_loss, self.config.covariance_weight),
-        ):
-            if weight:
-                parts[name] = term(whole)
-                loss = loss + weight * parts[name]
-        if self.config.seen_weight:
-            seen = levels.context[-1].mean(1)
-            parts["seen"] = variance_loss(seen) + covariance_loss(seen)
-            loss = loss + self.config.seen_weight * parts["seen"]
-        return {"loss": loss, **parts}
+        terms = self._spread_terms(levels)
+        loss = torch.stack(weighted + [weight * term for weight, term in terms.values()]).sum()
+        return {"loss": loss, **parts, **{name: term for name, (_, term) in terms.items()}}
+
+    def _level_losses(self, levels: Levels) -> dict[str, Tensor]:
+        """Mean squared error over what is hidden, ``h0`` and so on."""
+        losses = {}
+        triples = zip(levels.predictions, levels.targets, levels.masks, strict=True)
+        for number, (prediction, target, mask) in enumerate(triples):
+            errors = (prediction - target).square().mean(2) * mask
+            losses[f"h{number}"] = errors.sum() / mask.sum().clamp(min=1)
+        return losses
+
+    def _spread_terms(self, levels: Levels) -> dict[str, tuple[float, Tensor]]:
+        """VICReg's terms that are in use, each with its weight."""
+        config, whole, seen = self.config, levels.predictions[-1].mean(1), levels.context[-1].mean(1)
+        terms = {}
+        if config.variance_weight:
+            terms["variance"] = config.variance_weight, variance_loss(whole)
+        if config.covariance_weight:
+            terms["covariance"] = config.covariance_weight, covariance_loss(whole)
+        if config.seen_weight:
+            terms["seen"] = config.seen_weight, variance_loss(seen) + covariance_loss(seen)
+        return terms
 
     def after_step(self) -> None:
         """Let the target encoder follow."""

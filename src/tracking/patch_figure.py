@@ -27,19 +27,27 @@ def draw_patches(samples: np.ndarray, similarities: np.ndarray, masks: np.ndarra
     from matplotlib.figure import Figure
 
     count = min(SAMPLES, len(samples))
-    figure = Figure(figsize=(3 * _SIDE + 0.9, count * _SIDE + 0.5), layout="constrained")
-    axes = figure.subplots(count, 3, squeeze=False)
+    # In inches and by hand: to lay it out automatically takes as long as to draw it.
+    width, height = 3 * _SIDE + 1.2, count * _SIDE + 0.7
+    figure = Figure(figsize=(width, height))
+    sides = {"left": 0.5 / width, "right": 1 - 0.95 / width, "bottom": 0.25 / height, "top": 1 - 0.65 / height}
+    axes = figure.subplots(count, 3, squeeze=False, gridspec_kw={**sides, "wspace": 0.12, "hspace": 0.08})
     draw = _draw_picture if samples.ndim == 4 else _draw_window
     for row in range(count):
         draw(axes[row], samples[row], similarities[row], masks[row])
+    if samples.ndim == 2:
+        for axis in axes[-1]:
+            axis.tick_params(labelbottom=True)
     for axis, heading in zip(axes[0], ("sample", "cosine similarity", "hidden from the context"), strict=True):
         axis.set_title(heading, fontsize=10)
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     scale = ScalarMappable(Normalize(-1, 1), "RdYlGn")
-    figure.colorbar(scale, ax=axes[:, 1].tolist(), shrink=0.6, aspect=30, label="prediction and target")
-    figure.suptitle(title, fontsize=11)
+    bar = figure.add_axes((1 - 0.8 / width, 0.25, 0.12 / width, 0.5))
+    figure.colorbar(scale, cax=bar).set_label("similarity", fontsize=8)
+    bar.tick_params(labelsize=7)
+    figure.suptitle(title, fontsize=11, y=1 - 0.15 / height)
     return figure
 
 
@@ -80,5 +88,6 @@ def _draw_window(axes: list[Axes], window: np.ndarray, similarity: np.ndarray, m
             axes[2].axvspan(start, end, color="tab:blue", alpha=0.3, linewidth=0)
     for axis in axes:
         axis.set_xlim(0, steps)
-        axis.tick_params(labelsize=7)
+        axis.tick_params(labelsize=7, labelleft=axis is axes[0], labelbottom=False)
     axes[0].set_ylabel("normalised value", fontsize=7)
+    axes[1].set_yticks([])  # the colours' bar has the scale

@@ -150,6 +150,7 @@ def test_targets_come_from_whole_units_while_the_context_drops_some() -> None:
         ({"level_weights": "1,-1,1"}, "none below 0"),
         ({"num_heads": 3}, "must divide"),
         ({"patch": 8}, "1 x 1 patches"),
+        ({"patch": 3}, "power of two"),
         ({"encoder": "x"}, "encoder"),
     ],
 )
