@@ -126,8 +126,10 @@ class JEPA(BaseModel):
             help="weight of each level's loss, with commas",
             default_text="0.5,0.4,0.1 for three levels, else all alike",
         )
-        blocks: int = tunable(3, low=1, high=4, minimum=1, help="blocks of patches that are hidden together")
-        predictor_size: int = tunable(64, low=16, high=256, log=True, minimum=4, help="width of the predictor")
+        blocks: int = option(3, minimum=1, help="blocks of patches that are hidden together")
+        predictor_size: int = tunable(
+            64, low=16, high=256, log=True, minimum=4, multiple_of="num_heads", help="width of the predictor"
+        )
         predictor_layers: int = option(1, minimum=0, help="layers of the predictor; 0 for none, which invites collapse")
         momentum_start: float = option(0.98, minimum=0.0, maximum=1.0, help="of the target encoder, at the first step")
         momentum_end: float = option(1.0, minimum=0.0, maximum=1.0, help="of the target encoder, at the last step")

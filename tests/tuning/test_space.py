@@ -33,7 +33,7 @@ load_all()
 NAMES = [known.name for known in registry.entries() if "series" in known.model_class.kinds]
 NOTHING = ["baseline:naive", "baseline:drift", "baseline:seasonal", "baseline:ewma"]
 SEARCHED = [name for name in NAMES if name not in NOTHING]
-NETWORKS = [name for name in SEARCHED if not name.startswith("baseline")]
+NETWORKS = [name for name in SEARCHED if registry.entry(name).model_class.uses_gradients]
 TRAINING = ["batch_size", "lr", "weight_decay"]
 PRICES = DataOptions()
 
