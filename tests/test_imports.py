@@ -39,12 +39,19 @@ DIFFERENCES = {
     ("models.base_model", "training.loop"): "names of types only",
 }
 
-FRAMEWORK = {"models", "models.base_model", "models.sequence_model", "models.bayesian_model"}
+FRAMEWORK = {
+    "models",
+    "models.base_model",
+    "models.sequence_model",
+    "models.bayesian_model",
+    "models.representation_model",
+}
 # What an architecture file may import. `training.loop` is not there: it is trained, it does not train.
 FOR_ARCHITECTURES = {
     "models.base_model",
     "models.sequence_model",
     "models.bayesian_model",
+    "models.representation_model",
     "data.base",
     "tracking.monitors",
     "registry",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..data.base import DataSpec
     from .base_model import BaseModel
 
-_FRAMEWORK = ("base_model", "sequence_model", "bayesian_model")
+_FRAMEWORK = ("base_model", "sequence_model", "bayesian_model", "representation_model")
 # The order in which the families are listed and trained; files not named here follow in alphabetical order.
 _ORDER = ("lstm", "gru", "tcn", "transformer", "linear", "baseline", "jepa", "pixels")
 

@@ -4,8 +4,8 @@ From what a context encoder sees of a sample, a predictor says what a target enc
 hidden patches: features, not pixels (I-JEPA, Assran et al. 2023, arXiv 2301.08243; V-JEPA, Bardes et al. 2024, arXiv
 2404.08471). The target encoder follows the context encoder as a moving average and is never trained itself.
 
-The loss says little about the representation: it may fall while all samples become alike. So a probe, fitted after
-every epoch to what there is to predict and scored on the validation part, decides which epoch is best.
+The loss says little about the representation: it may fall while all samples become alike. So a probe decides which
+epoch is best (see ``representation_model``).
 """
 
 from __future__ import annotations
@@ -16,36 +16,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..data.base import Batch, DataModule, DataSpec, Split, evenly_spaced
+from ..data.base import Batch, DataModule, DataSpec
 from ..errors import OptionError
 from ..layers.hierarchy import ConvolutionHierarchy, TokenHierarchy, coarser_masks, cut_patches, level_grids
 from ..layers.level_predictor import LevelPredictor
 from ..layers.masking import BlockMasks
-from ..layers.normalisation import WindowStatistics
 from ..layers.views import affine_view
-from ..metrics.representation import effective_rank
 from ..metrics.vicreg import covariance_loss, variance_loss
 from ..options import option, tunable
 from ..registry import register_model
 from ..tracking.monitors.base import Monitor
 from ..tracking.monitors.hierarchy import HierarchyMonitor
-from .base_model import BaseModel
+from .representation_model import RepresentationModel
 from .sequence_model import NormalisedWindows, window_normalisation
 
-PROBE_ROWS = 4000
-"""Samples at most that a probe is fitted to after an epoch, evenly spaced; after training ``HEAD_ROWS``."""
-HEAD_ROWS = 20_000
-SCORED_ROWS = 2000
-"""Validation samples at most that a probe is scored on after an epoch."""
 QUARTERS = 4
 """Into so many parts a level is pooled for ``embed``: two by two of a picture, one after the other of a window."""
-THUMBNAIL = 8
-"""Rows and columns of the small picture that a probe reads where there are no labels."""
 STANDARD_EPSILON = 1e-4
 _LEVEL_WEIGHTS = {1: (1.0,), 2: (0.5, 0.5), 3: (0.5, 0.4, 0.1)}
 
@@ -78,7 +68,7 @@ class Levels:
 
 @register_model("jepa:hierarchical", by_default="images")
 @register_model("jepa:flat", by_default=False, summary="Joint-embedding prediction at one level.", levels=1)
-class JEPA(BaseModel):
+class JEPA(RepresentationModel):
     """Hierarchical joint-embedding prediction: patches, larger parts and the whole, without labels.
 
     What it learns is read by a linear head that is fitted, not trained: to the labels of pictures, or to what a series
@@ -175,15 +165,11 @@ class JEPA(BaseModel):
 
     kinds: ClassVar[tuple[str, ...]] = ("images", "series")
     tasks: ClassVar[tuple[str, ...]] = ("represent", "classify", "forecast", "direction")
-    selection_metric: ClassVar[tuple[str, str]] = ("probe", "max")
 
     config: Config
     background: Tensor
     read_channels: Tensor
-    read_weight: Tensor
-    read_bias: Tensor
     step: Tensor
-    untrained_probe: Tensor
 
     def __init__(self, spec: DataSpec, config: Config) -> None:
         super().__init__(spec, config)
@@ -214,11 +200,8 @@ class JEPA(BaseModel):
                 layers=config.predictor_layers,
                 heads=config.num_heads,
             )
-        outputs = math.prod(self._read_shape)
-        self.register_buffer("read_weight", torch.zeros(outputs, self._row_size))
-        self.register_buffer("read_bias", torch.zeros(outputs))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
-        self.register_buffer("untrained_probe", torch.zeros(()))
+        self.build_head()
         self.total_steps = 1
         self.keep_last, self.last = False, None  # type: tuple[bool, Levels | None]
 
@@ -270,7 +253,7 @@ class JEPA(BaseModel):
             ``[batch, 1 + patches, size]``, the whole at index 0 and then the finest level's patches.
         """
         if mask is None:
-            return self._read(images)
+            return self.read(images)
         levels = self.compare(images, mask.reshape(len(mask), -1).bool(), target_images)
         context = torch.cat([levels.context[-1].mean(1, keepdim=True), levels.context[0]], 1)
         chosen = slice(None) if return_all_levels else 0
@@ -301,24 +284,19 @@ class JEPA(BaseModel):
     def _prepared(self, samples: Tensor) -> Tensor:
         """What an encoder reads: pictures as they are, or patches ``[batch (* channels), patches, numbers]``."""
         if not self.is_image:
-            samples = self._normalised(samples)[0]
+            samples = self.normalised(samples)[0]
         if self.independent:
             samples = samples.transpose(1, 2).reshape(-1, samples.shape[1], 1)
         if isinstance(self.context_encoder, ConvolutionHierarchy):
             return samples
         return cut_patches(samples, self.patch, self.background if self.is_image else None)
 
-    def _normalised(self, windows: Tensor) -> tuple[Tensor, WindowStatistics | None]:
-        """Windows, of the target channels if those are independent, and what ``restore`` needs."""
-        return self.normaliser(windows[:, :, self.read_channels] if self.independent else windows)
-
     # --- training -----------------------------------------------------------------------------------------------------
 
     def before_training(self, data: DataModule, steps_per_epoch: int, epochs: int) -> None:
         """See how long the momentum has to rise, and what the untrained encoder's features are worth."""
         self.total_steps = max(1, steps_per_epoch * epochs)
-        with torch.no_grad():
-            self.untrained_probe.fill_(self._probe(data)["probe"])
+        super().before_training(data, steps_per_epoch, epochs)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Squared errors of predicted features, ``h0``, ``h1`` and so on, over what is hidden; their weighted sum.
@@ -404,20 +382,13 @@ class JEPA(BaseModel):
 
     # --- what is read from the features -------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def embed(self, samples: Tensor) -> Tensor:
-        """The representation of samples, ``[batch, embedding size]``: a level in quarters, and the whole.
-
-        Independent channels have theirs side by side.
+    def rows(self, samples: Tensor) -> Tensor:
+        """What the head reads, ``[batch (* channels), numbers]``: a level in quarters, and the whole.
 
         The level is the second where there are three or more, else the finest; of one level alone, the mean over its
         patches is the whole. Of series there is the newest patch as well. (On digits the finest of three levels, which
         is nearest to the pixels, adds nothing to what can be read.)
         """
-        return self._rows(samples).reshape(len(samples), -1)
-
-    def _rows(self, samples: Tensor) -> Tensor:
-        """``[batch (* channels), numbers]``: what the head reads."""
         levels = self.target_encoder(self._prepared(samples.to(self.device)))
         parts = [self._quarters(levels[self._quartered]), levels[-1].mean(1)]
         if not self.is_image:
@@ -440,116 +411,9 @@ class JEPA(BaseModel):
         return (min(rows, side), min(columns, side)) if self.is_image else (1, min(columns, QUARTERS))
 
     @property
-    def embedding_size(self) -> int:
-        """Numbers in an embedding."""
-        return self._row_size * self.rows_per_sample
-
-    @property
-    def _row_size(self) -> int:
+    def row_size(self) -> int:
+        """Numbers in a row of what the head reads."""
         return self.config.hidden_size * (math.prod(self._quarters_shape) + 1 + (not self.is_image))
-
-    @property
-    def _read_shape(self) -> tuple[int, ...]:
-        """Shape of what the head reads from one sample."""
-        if self.spec.task == "represent":
-            return (self.spec.input_shape[0], THUMBNAIL, THUMBNAIL)
-        return self.spec.target_shape[:1] if self.independent else self.spec.target_shape
-
-    def _read(self, samples: Tensor) -> Tensor:
-        with torch.no_grad():
-            rows = self._rows(samples)
-        if self.spec.task == "represent":
-            return rows
-        outputs = functional.linear(rows, self.read_weight, self.read_bias)
-        if self.independent:
-            outputs = outputs.view(len(samples), self.rows_per_sample, -1).transpose(1, 2)
-        outputs = outputs.reshape(-1, *self.spec.target_shape)
-        if self.spec.task != "forecast":
-            return outputs
-        return self.normaliser.restore(outputs, self._normalised(samples.to(self.device))[1])
-
-    def validation_metrics(self, data: DataModule) -> dict[str, float]:
-        """What probes of the features reach on the validation part, and what the linear one gains over the encoder
-        before its first step."""
-        found = self._probe(data)
-        return found | {"probe_gain": found["probe"] - float(self.untrained_probe)}
-
-    def after_training(self, data: DataModule) -> None:
-        """Fit the head to as much of the training part as there is time for."""
-        self._fit_head(*self._features(data.train, HEAD_ROWS))
-
-    def part_metrics(self, data: DataModule, part: str) -> dict[str, float]:
-        """What nearest neighbours reach on a part; where there is nothing to predict, what the head does as well."""
-        known = self._features(data.train, HEAD_ROWS)
-        scored = self._features(getattr(data, part), HEAD_ROWS)
-        found = self._neighbours(known, scored)
-        if self.spec.task == "classify":
-            return {"knn_accuracy": found}
-        if self.spec.task == "represent":
-            rank = float(effective_rank(torch.from_numpy(scored[0])))
-            return {"pixel_r2": self._score_head(*scored), "knn_pixel_r2": found, "effective_rank": rank}
-        return {}
-
-    def _probe(self, data: DataModule) -> dict[str, float]:
-        """Fit the head to some of the training part, and score it and nearest neighbours on some of the validation."""
-        known = self._features(data.train, PROBE_ROWS)
-        self._fit_head(*known)
-        scored = self._features(data.validation, SCORED_ROWS)
-        return {"probe": self._score_head(*scored), "probe_knn": self._neighbours(known, scored)}
-
-    @torch.no_grad()
-    def _features(self, split: Split, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the head reads, ``[rows, numbers]``, and what it should say, of evenly spaced samples."""
-        features, answers = [], []
-        for batch in evenly_spaced(split, max(1, most // self.rows_per_sample)):
-            features.append(self._rows(batch.inputs).float().cpu())
-            answers.append(self._answers(batch).cpu())
-        return torch.cat(features).numpy(), torch.cat(answers).numpy()
-
-    def _answers(self, batch: Batch) -> Tensor:
-        """What a reader should say of the samples: classes ``[batch]``, or values ``[batch, outputs]``."""
-        if self.spec.task == "classify":
-            return batch.targets
-        if self.spec.task == "represent":
-            return functional.adaptive_avg_pool2d(batch.inputs, THUMBNAIL).flatten(1)
-        targets = batch.targets
-        if self.spec.task == "forecast":
-            targets = self.normaliser.normalise_targets(targets, self._normalised(batch.inputs)[1])
-        if self.independent:
-            targets = targets.transpose(1, 2).flatten(0, 1)
-        return targets.flatten(1)
-
-    def _fit_head(self, features: np.ndarray, answers: np.ndarray) -> None:
-        from ..metrics import probe
-
-        if self.spec.task == "classify":
-            reader = probe.fit_classes(features, answers, self.spec.target_shape[0])
-        elif self.spec.task == "direction":
-            reader = probe.fit_directions(features, answers)
-        else:
-            reader = probe.fit_values(features, answers)
-        self.read_weight.copy_(torch.from_numpy(reader.weight))
-        self.read_bias.copy_(torch.from_numpy(reader.bias))
-
-    def _score_head(self, features: np.ndarray, answers: np.ndarray) -> float:
-        """Accuracy of the head on features that were held apart, or the share of variance that it explains."""
-        from ..metrics import probe
-
-        outputs = features @ self.read_weight.cpu().numpy().T + self.read_bias.cpu().numpy()
-        if self.spec.task == "classify":
-            return float((outputs.argmax(1) == answers).mean())
-        if self.spec.task == "direction":
-            return float(((outputs > 0) == (answers > 0.5)).mean())
-        return probe.explained(answers, outputs)
-
-    def _neighbours(self, known: tuple[np.ndarray, np.ndarray], scored: tuple[np.ndarray, np.ndarray]) -> float:
-        from ..metrics import probe
-
-        if self.spec.task == "classify":
-            return probe.neighbour_accuracy(*known, *scored)
-        if self.spec.task == "direction":
-            return probe.neighbour_direction_accuracy(*known, *scored)
-        return probe.neighbour_explained(*known, *scored)
 
     # --- going on from other runs -------------------------------------------------------------------------------------
 
@@ -586,8 +450,7 @@ class UntrainedJEPA(JEPA):
     uses_gradients: ClassVar[bool] = False
 
     def fit_directly(self, data: DataModule, seed: int) -> None:
-        """Fit the head."""
-        self.after_training(data)
+        """Nothing: the head is fitted after training."""
 
 
 def _scale_of(features: Tensor, kind: str) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,7 @@ def built(space, values, data):
 @pytest.mark.parametrize(
     ("options", "count"),
     [
-        pytest.param(PRICES, 200, id="forecast"),
+        pytest.param(PRICES, 60, id="forecast"),
         pytest.param(DataOptions(task="direction", window=30), 15, id="direction"),
         pytest.param(DataOptions(data="sample:seasonal", target="all", horizon=24), 15, id="levels"),
         pytest.param(DataOptions(data="sample:walk", window=20), 15, id="one-channel"),

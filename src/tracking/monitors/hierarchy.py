@@ -125,7 +125,7 @@ class HierarchyMonitor(Monitor):
         prediction, target = (level[0][chosen] for level in (levels.predicted_features, levels.features))
         similarity = cosine_similarities(prediction, target).reshape(-1, *grid)
         inputs = batch.inputs[chosen]
-        samples = self._pictures(inputs) if self._model.is_image else self._model._normalised(inputs)[0][..., 0]
+        samples = self._pictures(inputs) if self._model.is_image else self._model.normalised(inputs)[0][..., 0]
         masks = levels.masks[0][chosen].reshape(-1, *grid)
         title = f"Prediction of hidden patches, validation part, epoch {epoch.epoch}"
         return draw_patches(samples.float().cpu().numpy(), similarity.float().cpu().numpy(), masks.cpu().numpy(), title)
