@@ -21,7 +21,7 @@ VALIDATION_SAMPLES = 1024
 EMBEDDINGS = "embeddings"
 EMBEDDED_SAMPLES = 500
 BATCH = 128
-MEMORY_INTERVAL = 5
+AVERAGE_INTERVAL = 5
 """The moving average is compared at every fifth look that is written; 500 steps with the default interval."""
 
 
@@ -82,7 +82,7 @@ class HierarchyMonitor(Monitor):
         logger.log_training_stability(step.losses["loss"], list(step.recent_losses), number)
         if {"forward", "backward"} <= step.seconds.keys():
             logger.log_performance_metrics(step.samples, step.seconds["forward"], step.seconds["backward"], number)
-        if self._looks % MEMORY_INTERVAL == 0:
+        if self._looks % AVERAGE_INTERVAL == 0:
             momentum = model.momentum_at(number)
             end = model.config.momentum_end
             logger.log_ema_dynamics(model.context_encoder, model.target_encoder, momentum, end, number)
