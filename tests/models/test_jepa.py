@@ -189,10 +189,12 @@ def test_collapse_made_on_purpose_is_named_soon(tmp_path: Path) -> None:
     assert min(finding["step"] for finding in named) <= 150
 
 
-def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole, halves = (built() for _ in range(2))
+@pytest.mark.parametrize("kind", ["pictures", "series"])
+def test_a_resumed_training_ends_with_the_same_bits(kind: str, tmp_path: Path) -> None:
+    data = digits() if kind == "pictures" else make_data()
+    whole, halves = (built(data=data) for _ in range(2))
     config = TrainingConfig(epochs=3, batch_size=128, device="cpu", schedule="constant")
-    whole.fit(digits(), config, run_dir=tmp_path / "whole")
+    whole.fit(data, config, run_dir=tmp_path / "whole")
 
     class Stop(Exception):
         pass
@@ -205,9 +207,9 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
                 raise Stop
 
     with pytest.raises(Stop):
-        halves.fit(digits(), config, run_dir=tmp_path / "halves", observers=[StopAfterTwo()])
-    again = built()
-    again.fit(digits(), config, run_dir=tmp_path / "halves", resume=True)
+        halves.fit(data, config, run_dir=tmp_path / "halves", observers=[StopAfterTwo()])
+    again = built(data=data)
+    again.fit(data, config, run_dir=tmp_path / "halves", resume=True)
     one, two = whole.state_dict(), again.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
 
