@@ -7,6 +7,7 @@ import copy
 import csv
 import functools
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from src.data.options import DataOptions
 from src.errors import OptionError
 from src.metrics.vicreg import covariance_loss, variance_loss
 from src.models import create_model
+from src.models.base_model import BaseModel
 from src.models.jepa import JEPA
 from src.training.config import TrainingConfig
 from src.training.device import seed_everything
@@ -212,6 +214,23 @@ def test_a_resumed_training_ends_with_the_same_bits(kind: str, tmp_path: Path) -
     again.fit(data, config, run_dir=tmp_path / "halves", resume=True)
     one, two = whole.state_dict(), again.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    "name", ["jepa:hierarchical", "jepa:flat", "jepa:untrained", "pixels:linear", "pixels:neighbours"]
+)
+def test_copies_of_readers_of_pictures_say_the_same(name: str, tmp_path: Path) -> None:
+    model = create_model(name, digits().spec, SMALL if name.startswith("jepa:") else {})
+    train(model, tmp_path)
+    images = digits().test.select(torch.arange(40)).inputs
+    said = model.predict(images)
+    assert said.shape == (40, 10)
+    torch.testing.assert_close(said.sum(1), torch.ones(40))
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for copied in [*copies, BaseModel.load(tmp_path / "checkpoints" / "best.pt")]:
+        assert torch.equal(copied.predict(images), said)
+        alone = torch.cat([copied.predict(image[None]) for image in images[:5]])
+        torch.testing.assert_close(alone, said[:5], rtol=1e-4, atol=1e-6)
 
 
 # ---- going on from it
