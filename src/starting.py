@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .errors import OptionError, UserError
 from .models import load_all
-from .models.base_model import BaseModel
 from .tracking.run_folder import CHECKPOINT_FOLDER
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .models.base_model import BaseModel
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class StartingPoint:
         file = path if path.is_file() else path / CHECKPOINT_FOLDER / "best.pt"
         if not file.is_file():
             raise UserError(f"--init-from needs a trained run, runs/<timestamp>/<model>, but {run} has no {file.name}")
+        from .models.base_model import BaseModel  # a command that starts from nothing need not wait for it
+
         load_all(plugins)
         model = BaseModel.load(file)
         return cls(file.absolute(), model.name, model.encoder_options(), model.encoder_weights())

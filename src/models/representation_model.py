@@ -121,16 +121,19 @@ class RepresentationModel(BaseModel):
         self._fit_head(*self._features(data.train, HEAD_ROWS))
 
     def part_metrics(self, data: DataModule, part: str) -> dict[str, float]:
-        """What nearest neighbours reach on a part; where there is nothing to predict, what the head does as well."""
+        """What nearest neighbours reach on a part; where there is nothing to predict, what the head does as well.
+
+        Of series nothing: the errors of their forecasts, or directions, say it all.
+        """
+        if self.spec.kind == "series":
+            return {}
         known = self._features(data.train, HEAD_ROWS)
         scored = self._features(getattr(data, part), HEAD_ROWS)
         found = self._neighbours(known, scored)
         if self.spec.task == "classify":
             return {"knn_accuracy": found}
-        if self.spec.task == "represent":
-            rank = float(effective_rank(torch.from_numpy(scored[0])))
-            return {"pixel_r2": self._score_head(*scored), "knn_pixel_r2": found, "effective_rank": rank}
-        return {}
+        rank = float(effective_rank(torch.from_numpy(scored[0])))
+        return {"pixel_r2": self._score_head(*scored), "knn_pixel_r2": found, "effective_rank": rank}
 
     def _probe(self, data: DataModule) -> dict[str, float]:
         """Fit the head to some of the training part, and score it and nearest neighbours on some of the validation."""

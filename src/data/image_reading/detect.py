@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..options import ReadingOptions
 from ..reading.compression import content_kind, zip_members
+from ..reading.sources import local_path
 from .idx import is_idx_of_images, unpacked_head
 from .pictures import is_picture_name
 
@@ -26,11 +27,9 @@ def is_images(options: ReadingOptions) -> bool:
     Returns:
         False also for whatever cannot be read: the readers say better why.
     """
-    data = options.data
     try:
-        if not data.strip() or data == "-" or "://" in data or data.startswith("sample:") or "\0" in data:
-            return False
-        return image_kind(Path(os.path.expanduser(data)), data) != ""
+        path = local_path(options.data)
+        return path is not None and image_kind(path, options.data) != ""
     except Exception:
         return False
 

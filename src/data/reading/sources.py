@@ -185,6 +185,13 @@ def hide_password(address: str) -> str:
     return _PASSWORD.sub(r"\1***", _USER.sub("://***@", address))
 
 
+def local_path(data: str) -> Path | None:
+    """The path that ``--data`` names; None for standard input, addresses, samples and what no path can be."""
+    if not data.strip() or data == "-" or "://" in data or data.startswith("sample:") or "\0" in data:
+        return None
+    return Path(os.path.expanduser(data))
+
+
 def _exists(path: Path) -> bool:
     try:
         path.stat()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections import Counter
 from pathlib import Path
 
 from ..options import ReadingOptions
 from ..reading.compression import Opener, open_unpacked
-from ..reading.sources import FileSource, open_sources
+from ..reading.sources import FileSource, local_path, open_sources
 from ..reading.text_encoding import split_lines
 from ..reading.text_layout import given_header, given_separator
 from .cells import head_cells, text_separator
@@ -37,9 +36,9 @@ def is_text(options: ReadingOptions) -> bool:
     """
     data = options.data
     try:
-        if not data.strip() or data == "-" or "://" in data or data.startswith("sample:") or "\0" in data:
+        path = local_path(data)
+        if path is None:
             return False
-        path = Path(os.path.expanduser(data))
         folders = find_class_folders(data)
         if folders is not None:
             first = [documents(folder)[0] for folder in folders.folders[:5]]
