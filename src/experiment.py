@@ -232,9 +232,6 @@ class _Run:
         self.root, self.folder = root, root / plan.folder
         seed_everything(plan.training.seed)
         self.model = create_model(plan.model, data.spec, plan.options)
-        if plan.init_from:
-            count = StartingPoint.of_run(plan.init_from, plan.plugins).give_to(self.model)
-            self.log.line(f"starts from {count:,} weights of {plan.init_from}")
 
     def carry_out(self, report: Callable[[Any], None], resume: bool, place: int) -> dict[str, Any]:
         """Train, evaluate and write everything."""
@@ -245,6 +242,7 @@ class _Run:
         try:
             write_config(self.folder, self.plan, self.data, self.model.parameter_count)
             if checkpoint is None:
+                self._start_from()
                 start_session(writer, self.plan, self.data, f"{self.plan.label or self.plan.model} {self.root.name}")
             observers: list[Observer] = [ProgressReporter(self._reporter(report))]
             if self.plan.tensorboard:
@@ -272,6 +270,12 @@ class _Run:
         write_json(self.folder / RESULTS_FILE, results)
         self.log.line(f"completed: {result.reason}; best epoch {result.best_epoch}, {result.seconds:.1f} s of training")
         return results
+
+    def _start_from(self) -> None:
+        """Take over the encoder that the plan names; a resumed run has it in its own checkpoint."""
+        if self.plan.init_from:
+            count = StartingPoint.of_run(self.plan.init_from, self.plan.plugins).give_to(self.model)
+            self.log.line(f"starts from {count:,} weights of {self.plan.init_from}")
 
     def _reporter(self, report: Callable[[EpochProgress], None]) -> Callable[[EpochProgress], None]:
         def both(progress: EpochProgress) -> None:
