@@ -26,6 +26,7 @@ from .data.loading import Data, load_data
 from .data.options import DataOptions
 from .data.series import SeriesData
 from .data.text import TextData
+from .data.videos import VideoData
 from .errors import TrainingError, UserError
 from .hparams import start_session
 from .models import create_model, load_plugin
@@ -330,7 +331,10 @@ class _Run:
         """Figures of the test part, by the best weights."""
         if self.data.spec.task == "represent":
             return
-        if not isinstance(self.data, SeriesData):
+        if isinstance(self.data, VideoData):
+            _draw_clips(self.model, writer, epoch, title)
+            return
+        if isinstance(self.data, TextData | ImageData):
             from .comparison.class_figures import draw_test_figures
 
             draw_test_figures(self.model, self.data, writer, epoch, title)
@@ -346,9 +350,20 @@ class _Run:
             writer.add_figure(CONFUSION_TEST_IMAGE, figure, epoch, close=False)
 
 
+def _draw_clips(model: Any, writer: EventWriter | SilentWriter, epoch: int, title: str) -> None:
+    """Some of the clips that were drawn for captions of the test part."""
+    from .tracking.clip_figure import draw_clips
+    from .tracking.tag_tables.diffusion import GENERATED_TEST_FRAMES
+
+    if model.progress is not None:
+        shown = model.progress
+        figure = draw_clips((shown.clips.float().cpu() + 1) / 2, shown.captions, title, shown.is_right)
+        writer.add_figure(GENERATED_TEST_FRAMES, figure, epoch, close=False)
+
+
 def _figures(data: Data, writer: EventWriter | SilentWriter) -> list[Observer]:
     """What draws the validation part while a model learns; matplotlib, which others need not wait for."""
-    if data.spec.task == "represent":
+    if data.spec.task == "represent" or isinstance(data, VideoData):
         return []
     if isinstance(data, TextData | ImageData):
         from .comparison.class_figures import ClassFigures

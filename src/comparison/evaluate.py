@@ -16,6 +16,7 @@ from ..data.images import ImageData, ImageSplit
 from ..data.loading import Data
 from ..data.series import SeriesData, SeriesSplit
 from ..data.text import TextData, TextSplit
+from ..data.videos import VideoData
 from ..metrics.classification import DirectionScores
 from ..metrics.distributions import ClassDistribution, ForecastDistribution
 from ..metrics.probabilistic import ClassScores, IntervalScores
@@ -44,12 +45,13 @@ def evaluate(model: Any, data: Data, part: str) -> tuple[dict[str, Any], dict[st
 
 def best_objective(task: str) -> str:
     """The metric of ``evaluate`` by which runs and trials can be compared whatever their loss."""
-    return {"forecast": "mse_scaled", "represent": "pixel_r2"}.get(task, "brier")
+    own = {"forecast": "mse_scaled", "represent": "pixel_r2", "generate": "caption_accuracy"}
+    return own.get(task, "brier")
 
 
 def _evaluate(model: Any, data: Data, part: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    if data.spec.task == "represent":
-        return {}, {}
+    if data.spec.task == "represent" or isinstance(data, VideoData):
+        return {}, {}  # the model's own ``part_metrics`` say it all
     if isinstance(data, TextData | ImageData):
         classes = score_classes(model, data, part)
         return classes.results(), {"confusion_matrix": classes.confusion.tolist()}
@@ -132,7 +134,7 @@ def predictions(
     rounds = np.empty(len(index), dtype=np.int64)  # how many windows before this one have the same place
     rounds[order] = np.arange(len(index)) - np.searchsorted(places[order], places[order])
     by_round = np.argsort(rounds, kind="stable")
-    with _reproducible(model):
+    with reproducible(model):
         for members in np.split(by_round, np.cumsum(np.bincount(rounds))[:-1]) if len(index) else ():
             slots = np.full(BATCH_SIZE, index[members[0]])
             slots[places[members]] = index[members]
@@ -163,7 +165,7 @@ def _places(split: SeriesSplit, index: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _reproducible(model: Any) -> Iterator[None]:
+def reproducible(model: Any) -> Iterator[None]:
     """One thread, and nothing compiled."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -237,6 +239,8 @@ def predictions_csv(model: Any, data: Data, part: str = "test") -> str:
     split = getattr(data, part)
     if data.spec.task == "represent":
         return as_csv(pd.DataFrame({"image": split.names()}))
+    if isinstance(data, VideoData):
+        return as_csv(pd.DataFrame(model.drawn_captions(data, part)))
     if isinstance(data, TextData | ImageData):
         return as_csv(class_table(model, data.spec, split, with_truth=True))
     rows = len(split) * int(np.prod(data.spec.target_shape))

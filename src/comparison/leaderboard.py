@@ -24,17 +24,28 @@ _DIRECTION_COLUMNS = (
 )
 _CLASS_COLUMNS = ("accuracy", "log_loss", "calibration_error", "skill_vs_naive", "brier", "macro_f1", "majority_share")
 _REPRESENT_COLUMNS = ("pixel_r2", "knn_pixel_r2", "effective_rank")
+_GENERATE_COLUMNS = (
+    "caption_accuracy",
+    "frechet_distance",
+    "frame_accuracy",
+    "all_frames_accuracy",
+    "diversity_ratio",
+    "nearest_ratio",
+    "real_caption_accuracy",
+)
 _MORE_COLUMNS = ("crps", "nll", "coverage_90", "knn_accuracy")
 """Of forecasts that say how sure they are, and of representations; left out where no run has them."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a leaderboard is sorted by: a test metric and whether less of it is better."""
+    """What a leaderboard is sorted by: a test metric, whether less of it is better, and one whose lower values come
+    first among equals."""
 
     metric: str
     lower_is_better: bool
     columns: tuple[str, ...]
+    then_lower: str | None = None
 
 
 def ranking(task: str, targets: int) -> Ranking:
@@ -42,8 +53,11 @@ def ranking(task: str, targets: int) -> Ranking:
 
     One target: by the error in original units (the same order as the skill against persistence). Several targets have
     several units, which cannot be averaged: by the scaled squared error. Directions and classes: by the Brier skill.
-    Pictures without labels: by how much of a small picture a linear reader finds in the representation.
+    Pictures without labels: by how much of a small picture a linear reader finds in the representation. Generated
+    clips: by how often their captions can be read, and among those that are alike in that, by the Frechet distance.
     """
+    if task == "generate":
+        return Ranking("caption_accuracy", False, _GENERATE_COLUMNS, then_lower="frechet_distance")
     if task == "represent":
         return Ranking("pixel_r2", False, _REPRESENT_COLUMNS)
     if task == "classify":
@@ -85,7 +99,8 @@ def leaderboard(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     extra = [name for name in _MORE_COLUMNS if any(name in result["test"] for result in results)]
     columns = (*order.columns, *extra)
     rows = [_row(name, runs, columns, several, searched) for name, runs in models.items()]
-    table = pd.DataFrame(rows).sort_values(order.metric, ascending=order.lower_is_better, kind="stable")
+    by = [order.metric] if order.then_lower is None else [order.metric, order.then_lower]
+    table = pd.DataFrame(rows).sort_values(by, ascending=[order.lower_is_better, True][: len(by)], kind="stable")
     table.insert(0, "rank", range(1, len(table) + 1))
     table = table.reset_index(drop=True)
     table.attrs |= {"ranked_by": _HEADINGS.get(order.metric, order.metric), "task": first["task"]}
@@ -156,6 +171,13 @@ _HEADINGS = {
     "pixel_r2": "pixel R2",
     "knn_pixel_r2": "5-NN pixel R2",
     "effective_rank": "rank",
+    "caption_accuracy": "captions",
+    "frame_accuracy": "frames",
+    "all_frames_accuracy": "all frames",
+    "frechet_distance": "Frechet",
+    "diversity_ratio": "diversity",
+    "nearest_ratio": "nearest",
+    "real_caption_accuracy": "real clips",
     "crps": "CRPS",
     "nll": "NLL",
     "coverage_90": "in 90 %",
@@ -171,6 +193,10 @@ _PERCENT = (
     "majority_share",
     "coverage_90",
     "knn_accuracy",
+    "caption_accuracy",
+    "frame_accuracy",
+    "all_frames_accuracy",
+    "real_caption_accuracy",
 )
 _SMALL_PERCENT = ("simulated_return",)
 
@@ -212,6 +238,12 @@ def verdict(table: pd.DataFrame) -> str:
         best = table.iloc[0]
         share = f"{100 * best['pixel_r2']:.1f} % of what differs in small pictures can be read from its features"
         return f"Best: {best['model']}; {share}. Labels would say more."
+    if table.attrs["task"] == "generate":
+        best = table.iloc[0]
+        return (
+            f"Best: {best['model']}; {100 * best['caption_accuracy']:.1f} % of its clips show what their caption says, "
+            f"to a reader who finds that in {100 * best['real_caption_accuracy']:.1f} % of real ones."
+        )
     rivals = table[table["model"] != NAIVE]
     if rivals.empty:
         return f"There is nothing to compare {NAIVE} with; train a model beside it."

@@ -17,10 +17,12 @@ class Batch(NamedTuple):
     Attributes:
         inputs: what the model reads; for series ``[batch, look-back window, features]``, scaled; for text int64
             ``[batch, tokens, 1 + n-grams]``: the number of each token and of its character n-grams, 0 being padding,
-            as long as the batch's longest text; for images ``[batch, channels, height, width]``, scaled.
+            as long as the batch's longest text; for images ``[batch, channels, height, width]``, scaled; for clips
+            ``[batch, frames, channels, height, width]`` from -1, black, to 1.
         targets: what it shall predict; for series ``[batch, horizon, targets]``: scaled values (task ``forecast``)
             or 0.0/1.0 (task ``direction``: 1 where the next return is above zero); for text and images the classes'
-            numbers, int64 ``[batch]``, -1 where unknown.
+            numbers, int64 ``[batch]``, -1 where unknown; for clips the numbers of their captions' tokens, int64
+            ``[batch, most tokens]``, 0 where there are no more.
         index: which samples of the split these are, ``[batch]``, int64.
         returns: task ``direction`` only: the simple returns p[t] / p[t-1] - 1 that the targets turned out to be,
             ``[batch, horizon, targets]``; None for other tasks, and where values of zero or below have no return.
@@ -37,12 +39,13 @@ class DataSpec:
     """All that a model must know of the data it will see. Shapes are without the batch axis; time comes first.
 
     Attributes:
-        kind: ``series``, ``text`` or ``images`` (later ``captioned_video``).
+        kind: ``series``, ``text``, ``images`` or ``captioned_video``.
         task: ``forecast`` or ``direction`` for series, ``classify`` for text and for images with labels,
-            ``represent`` for images without.
+            ``represent`` for images without, ``generate`` for captioned clips.
         input_shape: ``(look-back window, features)``; for text ``(most tokens, 1 + n-grams)``; for images
-            ``(channels, height, width)``.
-        target_shape: ``(horizon, targets)``; for text and images ``(classes,)``, ``(0,)`` where there are none.
+            ``(channels, height, width)``, for clips ``(frames, channels, height, width)``.
+        target_shape: ``(horizon, targets)``; for text and images ``(classes,)``, ``(0,)`` where there are none; for
+            clips ``(most caption tokens,)``.
         feature_names: names of the input channels.
         target_names: names of the predicted channels.
         target_channels: the position of every target among the input channels, or None where the targets' own
@@ -56,12 +59,13 @@ class DataSpec:
             where batches have no ``returns``.
         class_names: text and images only: of the classes, in the order of their numbers.
         class_shares: text and images only: share of the training part that each class has.
-        vocabulary: text only: how many token numbers there are, padding and the unknown one included.
+        vocabulary: of text and captions: how many token numbers there are, padding and the unknown one included.
         ngrams: text only: how many numbers of character n-grams there are, padding included; 0 without any.
         background: images only: the median pixel of the training part, scaled, per channel.
         pixel_mean: images only: mean of the training part's pixels, from 0 to 1, per channel.
         pixel_deviation: images only: their standard deviation, at least 1/255; inputs are (pixel / 255 - mean) /
             deviation.
+        frame_rate: clips only: frames per second.
     """
 
     kind: str
@@ -83,6 +87,7 @@ class DataSpec:
     background: tuple[float, ...] = ()
     pixel_mean: tuple[float, ...] = ()
     pixel_deviation: tuple[float, ...] = ()
+    frame_rate: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json`` and checkpoints."""

@@ -22,6 +22,8 @@ from .tables import Note, StackedTables, Table, date_text, infer_period, release
 from .text import TextData
 from .text_samples import TEXT_SAMPLES, load_text_sample
 from .tokenizer import TextTokenizer
+from .video_samples import VIDEO_SAMPLES, load_video_sample
+from .videos import CaptionedClips, VideoData
 
 LARGE_BYTES = 64 * 2**20
 """Inputs with more text than this are read once, into the cache, and mapped into memory from there."""
@@ -29,7 +31,7 @@ LARGE_BYTES = 64 * 2**20
 _SAMPLE_PREFIX = "sample:"
 
 
-Data = SeriesData | TextData | ImageData
+Data = SeriesData | TextData | ImageData | VideoData
 
 
 def load_data(options: DataOptions, seed: int = 0, fitted: Mapping[str, Any] | None = None) -> Data:
@@ -59,17 +61,21 @@ def load_data(options: DataOptions, seed: int = 0, fitted: Mapping[str, Any] | N
                 "sqlite:///prices.db"
             )
         name = options.data.removeprefix(_SAMPLE_PREFIX)
-        known = (*SAMPLES, *TEXT_SAMPLES, *IMAGE_SAMPLES)
+        known = (*SAMPLES, *TEXT_SAMPLES, *IMAGE_SAMPLES, *VIDEO_SAMPLES)
         if name not in known:
             raise DataError(f"there is no sample '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}")
         if name in IMAGE_SAMPLES:
             return _load_image_sample(name, options, fitted)
+        if name in VIDEO_SAMPLES:
+            return _load_video_sample(name, options, fitted)
         if name in TEXT_SAMPLES:
             return TextData(load_text_sample(name), options, tokenizer=_tokenizer(fitted))
         if options.task == "represent":
             raise OptionError(f"--task represent goes with images, but {options.data} is a series; leave it out")
         scaler = _scaler(fitted)
         return SeriesData(load_sample(name, window=options.window, seed=seed), options, scaler)
+    if is_video_data(options):
+        return _load_videos(options, fitted)
     if is_image_data(options):
         return _load_images(options, fitted)
     if is_text_data(options):
@@ -144,10 +150,51 @@ def _load_image_sample(name: str, options: DataOptions, fitted: Mapping[str, Any
     return ImageData(images, options, test_images, fitted)
 
 
+def _load_video_sample(name: str, options: DataOptions, fitted: Mapping[str, Any] | None) -> VideoData:
+    from .video_reading.reader import shaped_clips
+
+    for flag, value in (("--captions", options.captions), ("--labels", options.labels)):
+        if value is not None:
+            raise OptionError(
+                f"{flag} goes with files, as a sample has its own captions, but got {value}; leave it out"
+            )
+    found = load_video_sample(name)
+    note = Note("sample", "handwritten digits of scikit-learn (UCI) in made motion")
+    clips = CaptionedClips(found.clips, found.captions, found.names, parts=found.parts, notes=(note,))
+    return VideoData(shaped_clips(clips, options), options, tokenizer=_tokenizer(fitted))
+
+
+def is_video_data(options: DataOptions) -> bool:
+    """Whether captioned clips are asked for, or what ``options.data`` names looks like some."""
+    from .video_reading.detect import is_videos
+
+    return is_videos(options)
+
+
+def _load_videos(options: DataOptions, fitted: Mapping[str, Any] | None) -> VideoData:
+    from .video_reading.reader import read_videos
+
+    clips = read_videos(options, cache=options.cache)
+    test_clips = None
+    if options.test_data is not None:
+        frames, side = clips.clips.shape[1:3]
+        colour = "colour" if clips.clips.shape[4] == 3 else "grey"
+        alike = replace(options, frames=frames, image_size=side if clips.resized else None, colour=colour)
+        test_clips = read_videos(alike, data=options.test_data, cache=options.cache)
+    return VideoData(clips, _resolved_paths(options), test_clips, _tokenizer(fitted))
+
+
 def _resolved_paths(options: DataOptions) -> DataOptions:
-    others = (options.test_data, options.labels, options.test_labels)
-    test_data, labels, test_labels = (None if path is None else resolved(path) for path in others)
-    return replace(options, data=resolved(options.data), test_data=test_data, labels=labels, test_labels=test_labels)
+    paths = (options.test_data, options.labels, options.test_labels, options.captions)
+    test_data, labels, test_labels, captions = (None if path is None else resolved(path) for path in paths)
+    return replace(
+        options,
+        data=resolved(options.data),
+        test_data=test_data,
+        labels=labels,
+        test_labels=test_labels,
+        captions=captions,
+    )
 
 
 def _scaler(fitted: Mapping[str, Any] | None) -> Scaler | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..options import Options, option, tunable
 
-TASKS = ("forecast", "direction", "classify", "represent")
+TASKS = ("forecast", "direction", "classify", "represent", "generate")
 TOKENIZERS = ("words", "bpe", "wordpiece")
 TRANSFORMS = ("return", "log-return", "level")
 LAYOUTS = ("single", "long", "wide")
@@ -20,7 +20,8 @@ class ReadingOptions(Options):
     data: str = option(
         "sample:goog",
         help="series or labelled texts: file (CSV, TSV, Parquet; gzip, zip, xz), folder or glob of files, - for "
-        "standard input, database URL, or sample:NAME; images: folder or zip of pictures, IDX file or .npz",
+        "standard input, database URL, or sample:NAME; images: folder or zip of pictures, IDX file or .npz; captioned "
+        "clips: folder of GIF, MP4, .npz, .pose or folders of frames, or CSV of landmarks",
     )
     query: str | None = option(None, help="SQL query that gives the rows, where --data is a database URL")
     series: str | None = option(None, several=True, help="read only these series (tickers)", default_text="all")
@@ -67,17 +68,35 @@ class ReadingOptions(Options):
     label_column: str | None = option(None, help="text: column of the classes", default_text="found by name or content")
     labels: str | None = option(
         None,
-        help="images: file of the labels of an IDX file or .npz (IDX, or text with one in each line)",
+        help="images: file of the labels of an IDX file or .npz (IDX, or text with one in each line); clips: captions "
+        "of the classes of a table of landmarks, one in each line",
         default_text="found beside the images",
     )
     image_size: int | None = option(
         None,
         minimum=2,
-        help="images: side of the square they are resized to",
+        help="images and clips: side of the square they are resized to",
         default_text="as they are if all are alike, else 64",
     )
     colour: str | None = option(
-        None, choices=("grey", "colour"), help="images: what they are read as", default_text="colour if any has colours"
+        None,
+        choices=("grey", "colour"),
+        help="images and clips: what they are read as",
+        default_text="colour if any has",
+    )
+    captions: str | None = option(
+        None,
+        help="clips: table of files and captions",
+        default_text="captions.csv among the clips, or texts beside them",
+    )
+    frames: int | None = option(
+        None, minimum=1, help="clips: frames that each is brought to", default_text="the median, at most 16"
+    )
+    landmarks: int | None = option(
+        None, minimum=1, help="clips: a table of landmarks, so many in each frame", default_text="1"
+    )
+    frame_rate: float | None = option(
+        None, above=0.0, help="clips: frames per second", default_text="that of the clips, else 8"
     )
 
 
@@ -117,8 +136,10 @@ class DataOptions(ReadingOptions):
     task: str | None = option(
         None,
         choices=TASKS,
-        help="forecast values, or the direction (up or not); classify texts or images; represent images",
-        default_text="classify for text and images with labels, represent for images without, else forecast",
+        help="forecast values, or the direction (up or not); classify texts or images; represent images; generate "
+        "clips",
+        default_text="classify for text and images with labels, represent for images without, generate for clips, "
+        "else forecast",
     )
     cost_bps: float = option(
         5.0, minimum=0.0, help="task direction: what a simulated trade costs, in basis points of its size"

@@ -94,6 +94,10 @@ class TextTokenizer:
                 table[row, 1 : 1 + len(kept)] = kept
         return table
 
+    def spelt(self, numbers: Iterable[int]) -> str:
+        """The words of token numbers, padding left out."""
+        return " ".join(self.tokens[number] for number in numbers if number)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for checkpoints and workers."""
         return {

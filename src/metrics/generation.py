@@ -105,6 +105,63 @@ def video_quality(generated: Tensor, reference: Tensor, peak: float = 1.0) -> di
     return {"mse": mse, "psnr": 10 * (peak * peak / mse).log10()}
 
 
+def frechet_distance(generated: Tensor, real: Tensor) -> Tensor:
+    """Distance of two sets of features as if both were normally distributed, 0-dimensional.
+
+    ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`` (Dowson and Landau 1982; for generated pictures Heusel et al. 2017,
+    arXiv 1706.08500). It is the larger the fewer samples there are, so compare sets of one size only.
+
+    Args:
+        generated, real: ``[samples, size]``, at least two samples each.
+
+    Raises:
+        UserError: if there are fewer.
+    """
+    if min(len(generated), len(real)) < 2:
+        raise UserError(
+            f"a Frechet distance needs at least 2 samples of each kind, but got {len(generated)} and {len(real)}"
+        )
+    first, second = generated.detach().double().cpu(), real.detach().double().cpu()
+    first_covariance, second_covariance = (torch.atleast_2d(torch.cov(each.T)) for each in (first, second))
+    values, vectors = torch.linalg.eigh(first_covariance)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    # The eigenvalues of C1 C2 are those of C1^(1/2) C2 C1^(1/2), which is symmetric.
+    product = torch.linalg.eigvalsh(root @ second_covariance @ root).clamp(min=0).sqrt().sum()
+    apart = (first.mean(0) - second.mean(0)).square().sum()
+    return (apart + first_covariance.trace() + second_covariance.trace() - 2 * product).clamp(min=0)
+
+
+def diversity(features: Tensor, groups: Tensor | None = None) -> Tensor:
+    """Mean distance of two different samples, 0-dimensional; NaN where there are no two.
+
+    Args:
+        features: ``[samples, size]``.
+        groups: int64 ``[samples]``: only samples of one group are compared, e.g. clips of one caption.
+    """
+    values = features.detach().double()
+    distances = torch.cdist(values, values)
+    compared = ~torch.eye(len(values), dtype=torch.bool, device=values.device)
+    if groups is not None:
+        compared &= groups[:, None] == groups
+    return distances[compared].mean()
+
+
+def nearest_distances(samples: Tensor, known: Tensor, at_once: int = 128) -> tuple[Tensor, Tensor]:
+    """How far each sample is from the nearest known one, by the root of the mean squared difference.
+
+    Args:
+        samples, known: ``[samples, ...]`` of one shape.
+        at_once: samples that are compared together, which bounds the memory.
+
+    Returns:
+        distances ``[samples]``, and which known one it is, int64 ``[samples]``.
+    """
+    values, others = samples.detach().flatten(1).float(), known.detach().flatten(1).float()
+    found = [torch.cdist(piece, others).min(1) for piece in values.split(at_once)]
+    distances = torch.cat([pair.values for pair in found]) / values.shape[1] ** 0.5
+    return distances, torch.cat([pair.indices for pair in found])
+
+
 class NoiseSchedule:
     """A noise schedule, and how well noise is predicted in which part of it.
 

@@ -21,9 +21,16 @@ if TYPE_CHECKING:
     from ..data.base import DataSpec
     from .base_model import BaseModel
 
-_FRAMEWORK = ("base_model", "sequence_model", "bayesian_model", "representation_model")
+_FRAMEWORK = (
+    "base_model",
+    "sequence_model",
+    "bayesian_model",
+    "representation_model",
+    "diffusion_model",
+    "captioned_diffusion",
+)
 # The order in which the families are listed and trained; files not named here follow in alphabetical order.
-_ORDER = ("lstm", "gru", "tcn", "transformer", "linear", "baseline", "jepa", "pixels")
+_ORDER = ("lstm", "gru", "tcn", "transformer", "linear", "baseline", "jepa", "pixels", "diffusion")
 
 
 def families() -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +13,12 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..metrics import generation
 from ..metrics.stability import STEPS, RunningMean
+from .clip_files import clip_grid, enlarged
 from .device_memory import GIB, MemoryReader, gpu_state
 from .event_writer import EventWriter, SilentWriter
 from .model_graph import model_table
 from .monitors.base import by_layer
+from .options import DiffusionLoggingConfig
 from .schedules import future_learning_rates, schedule_figure, scheduler_state
 from .tag_tables import diffusion as names
 from .training_logger import TrainingLogger, gradient_norms
@@ -30,44 +31,14 @@ _NOISE_RANGE = 6.0
 _SAMPLES_SHOWN = 4
 
 
-@dataclass(frozen=True)
-class DiffusionLoggingConfig:
-    """How much is logged.
-
-    Attributes:
-        log_every_epochs: epochs from one summary to the next.
-        diagnostic_log_every_steps: steps from one detailed look (layers, histograms, timesteps, schedule) to the next.
-        flush_every_steps: steps after which everything is written; what is older than two seconds always is.
-        enable_gradient_histograms: distributions of gradients.
-        enable_parameter_tracking: statistics and distributions of parameters.
-        enable_video_logging: generated videos.
-        enable_noise_visualization: videos of predicted and actual noise.
-        enable_performance_profiling: speed and memory.
-
-    Raises:
-        UserError: if an interval is below 1.
-    """
-
-    log_every_epochs: int = 1
-    diagnostic_log_every_steps: int = 500
-    flush_every_steps: int = 500
-    enable_gradient_histograms: bool = True
-    enable_parameter_tracking: bool = True
-    enable_video_logging: bool = True
-    enable_noise_visualization: bool = True
-    enable_performance_profiling: bool = True
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not field.name.startswith("enable_") and value < 1:
-                raise UserError(f"{field.name} must be at least 1, but got {value}; {field.default} is usual")
-
-
 class DiffusionLogger(TrainingLogger):
     """Logs the training of a diffusion model; every method may be called at every step and thins out itself.
 
     Videos are ``[time, channels, height, width]`` or ``[batch, time, channels, height, width]``.
+
+    Attributes:
+        config: how much is logged.
+        diagnostic_step: a step that gets a detailed look whatever its number.
     """
 
     def __init__(
@@ -97,8 +68,23 @@ class DiffusionLogger(TrainingLogger):
         super().__init__(log_dir, experiment_name, min(100, every), every, writer=writer)
         self._schedule = None if alphas_cumprod is None else generation.NoiseSchedule(alphas_cumprod)
         self._memory_reader = memory_reader
+        self.diagnostic_step = -1
         self._smoothed = RunningMean(STEPS)
         self._rates: deque[tuple[int, float]] = deque(maxlen=_PAST_RATES)
+
+    @classmethod
+    def joined(
+        cls,
+        logger: TrainingLogger,
+        config: DiffusionLoggingConfig | None = None,
+        *,
+        alphas_cumprod: Tensor | None = None,
+        memory_reader: MemoryReader = gpu_state,
+    ) -> Self:
+        """One that writes, flushes and is listened to together with another logger, whose writer it uses."""
+        joined = cls(config=config, alphas_cumprod=alphas_cumprod, memory_reader=memory_reader, writer=logger.writer)
+        joined._pending = logger._pending
+        return joined
 
     # --- 01 to 05: training, losses, epochs, learning rate, speed ---------------------------------------------------
 
@@ -108,9 +94,19 @@ class DiffusionLogger(TrainingLogger):
         components: Mapping[str, Tensor | float] | None = None,
         gradient_norm: Tensor | float | None = None,
         step: int | None = None,
+        recent_losses: Sequence[Tensor] = (),
     ) -> None:
-        """Log the loss as the mean of the last 100 steps, its parts, and the gradient norm before clipping."""
-        values: Values = {names.LOSS: self._smoothed.add(loss)}
+        """Log the loss as the mean of the last 100 steps, its parts, and the gradient norm before clipping.
+
+        Args:
+            loss: of the step.
+            components: its parts by name.
+            gradient_norm: of all gradients together.
+            step: ``global_step`` by default.
+            recent_losses: those of the last steps, this one's included, where not every step is logged.
+        """
+        smoothed = torch.stack(list(recent_losses)).mean() if recent_losses else self._smoothed.add(loss)
+        values: Values = {names.LOSS: smoothed}
         for name, value in (components or {}).items():
             values[names.LOSS_COMPONENT.format(name=name)] = value
         if gradient_norm is not None:
@@ -124,7 +120,11 @@ class DiffusionLogger(TrainingLogger):
             self.log_values({names.EPOCH_SUMMARY.format(name=name): value for name, value in values.items()}, step)
 
     def log_learning_rate(
-        self, optimizer: torch.optim.Optimizer, step: int | None = None, scheduler: Any = None
+        self,
+        optimizer: torch.optim.Optimizer,
+        step: int | None = None,
+        scheduler: Any = None,
+        rates_ahead: Sequence[float] = (),
     ) -> None:
         """Log the learning rate and, at diagnostic steps, the scheduler's state and the rates it will give.
 
@@ -132,15 +132,16 @@ class DiffusionLogger(TrainingLogger):
             optimizer: its first parameter group counts.
             step: ``global_step`` by default.
             scheduler: what changes the rate; it is not advanced. Rates ahead are after 10, 100 and 1000 of its steps.
+            rates_ahead: those of the next steps, where there is no scheduler but a plan.
         """
         at = self.global_step if step is None else step
         rate = float(optimizer.param_groups[0]["lr"])
         self._rates.append((at, rate))
         values: Values = {names.RATE: rate, names.TRAINING_RATE: rate}
-        if scheduler is not None and self._is_diagnostic(at):
+        if (scheduler is not None or rates_ahead) and self.is_diagnostic(at):
             for name, value in scheduler_state(scheduler).items():
                 values[names.SCHEDULER_STATE.format(name=name)] = value
-            future = future_learning_rates(scheduler, max(STEPS_AHEAD))
+            future = list(rates_ahead) or future_learning_rates(scheduler, max(STEPS_AHEAD))
             for steps in STEPS_AHEAD:
                 if steps <= len(future):
                     values[names.RATE_AHEAD.format(steps=steps)] = future[steps - 1]
@@ -165,7 +166,14 @@ class DiffusionLogger(TrainingLogger):
     # --- 06 and 07: diffusion, noise ----------------------------------------------------------------------------------
 
     def log_noise_prediction(
-        self, predicted: Tensor, actual: Tensor, timesteps: Tensor | None = None, step: int | None = None
+        self,
+        predicted: Tensor,
+        actual: Tensor,
+        timesteps: Tensor | None = None,
+        step: int | None = None,
+        *,
+        denoised: Tensor | None = None,
+        samples: Tensor | None = None,
     ) -> None:
         """Log how well noise is predicted, and at diagnostic steps how well at which timesteps.
 
@@ -173,11 +181,15 @@ class DiffusionLogger(TrainingLogger):
             predicted, actual: noise, ``[batch, ...]``.
             timesteps: ``[batch]``, from 0.
             step: ``global_step`` by default.
+            denoised, samples: what the noisy samples were taken for and what they were: the same error on the scale of
+                the samples.
         """
         at = self.global_step if step is None else step
         errors = generation.mse_per_sample(predicted, actual)
         values: Values = {names.NOISE_MSE: errors.mean()}
-        if self._is_diagnostic(at):
+        if denoised is not None and samples is not None:
+            values[names.DENOISED_MSE] = generation.mse_per_sample(denoised, samples).mean()
+        if self.is_diagnostic(at):
             found = generation.noise_prediction_metrics(predicted, actual)
             values[names.NOISE_CORRELATION] = found["correlation"]
             for name in ("predicted_mean", "predicted_std", "actual_mean", "actual_std"):
@@ -186,12 +198,12 @@ class DiffusionLogger(TrainingLogger):
                 values[names.TIMESTEP_MEAN] = timesteps.float().mean()
                 self.writer.add_histograms({names.TIMESTEPS: timesteps}, at)
         if timesteps is not None and self._schedule is not None:
-            values |= self._by_timestep(self._schedule, errors, timesteps, self._is_diagnostic(at))
+            values |= self._by_timestep(self._schedule, errors, timesteps, self.is_diagnostic(at))
         self.log_values(values, at)
 
     def log_video_data(self, videos: Tensor, step: int | None = None) -> None:
         """Log what the training videos look like as numbers, at diagnostic steps."""
-        if self._is_diagnostic(self.global_step if step is None else step):
+        if self.is_diagnostic(self.global_step if step is None else step):
             self._log_named(names.VIDEO_STATISTIC, generation.video_statistics(videos), step)
 
     # --- 08 to 11: model, parameters, gradients -------------------------------------------------------------------
@@ -216,7 +228,7 @@ class DiffusionLogger(TrainingLogger):
     def log_parameters(self, model: nn.Module, step: int | None = None) -> None:
         """Log mean, deviation and norm of every layer and the distributions of all parameters, at diagnostic steps."""
         at = self.global_step if step is None else step
-        if not (self.config.enable_parameter_tracking and self._is_diagnostic(at)):
+        if not (self.config.enable_parameter_tracking and self.is_diagnostic(at)):
             return
         tensors = {name: parameter.detach() for name, parameter in model.named_parameters()}
         values: Values = {}
@@ -229,18 +241,28 @@ class DiffusionLogger(TrainingLogger):
         histograms = {names.PARAMETER_HISTOGRAM.format(parameter=name): tensor for name, tensor in tensors.items()}
         self.writer.add_histograms(histograms, at)
 
-    def log_gradients(self, model: nn.Module, step: int | None = None) -> None:
-        """Log gradient norms, all together at every 100th step, by layer and as distributions at diagnostic steps."""
+    def log_gradients(
+        self, model: nn.Module, step: int | None = None, clipped_by: Tensor | float | None = None
+    ) -> None:
+        """Log gradient norms, all together at every 100th step, by layer and as distributions at diagnostic steps.
+
+        Args:
+            model: after ``backward``.
+            step: ``global_step`` by default.
+            clipped_by: what clipping has multiplied the gradients with already; norms are those from before.
+        """
         at = self.global_step if step is None else step
-        if at % self.log_gradients_every and not self._is_diagnostic(at):
+        if at % self.log_gradients_every and not self.is_diagnostic(at):
             return
         found = gradient_norms(model)
         if not found:
             return
         norms = torch.stack(list(found.values()))
+        if clipped_by is not None:
+            norms = norms / clipped_by
         total = torch.linalg.vector_norm(norms)
         values: Values = {names.GRADIENT_NORM_TOTAL: total, names.TRAINING_NORM: total}
-        if self._is_diagnostic(at):
+        if self.is_diagnostic(at):
             layers = {layer: torch.linalg.vector_norm(norms[places]) for layer, places in by_layer(list(found)).items()}
             for layer, norm in layers.items():
                 values[names.GRADIENT_NORM_LAYER.format(layer=layer)] = norm
@@ -262,7 +284,7 @@ class DiffusionLogger(TrainingLogger):
         videos: Tensor,
         reference: Tensor | None = None,
         step: int | None = None,
-        fps: int = 8,
+        fps: float = 8,
         value_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         """Log generated videos and how good they are; at most four side by side are shown.
@@ -281,13 +303,13 @@ class DiffusionLogger(TrainingLogger):
             return
         low, high = value_range
         unit = (videos.detach().float() - low) / (high - low)
-        self.log_video(names.GENERATED_VIDEOS, _few(unit), step, fps)
+        self.log_video(names.GENERATED_VIDEOS, _side_by_side(unit), step, fps)
         self._log_named(names.GENERATED_STATISTIC, generation.video_statistics(videos), step)
         if reference is not None:
             found = generation.video_quality(unit, (reference.detach().float() - low) / (high - low))
             self.log_values({names.GENERATED_MSE: found["mse"], names.GENERATED_PSNR: found["psnr"]}, step)
 
-    def log_noise_videos(self, predicted: Tensor, actual: Tensor, step: int | None = None, fps: int = 8) -> None:
+    def log_noise_videos(self, predicted: Tensor, actual: Tensor, step: int | None = None, fps: float = 8) -> None:
         """Log predicted noise at the left of the actual one, both videos of one shape; grey is 0.
 
         Raises:
@@ -295,7 +317,12 @@ class DiffusionLogger(TrainingLogger):
         """
         if self.config.enable_noise_visualization:
             both = torch.cat([_few(predicted).detach().float(), _few(actual).detach().float()], dim=-1)
-            self.log_video(names.NOISE_VIDEOS, both / _NOISE_RANGE + 0.5, step, fps)
+            self.log_video(names.NOISE_VIDEOS, _side_by_side(both / _NOISE_RANGE + 0.5), step, fps)
+
+    def log_quality(self, values: Mapping[str, Tensor | float], step: int | None = None) -> None:
+        """Log what generated clips are worth, by the names of ``metrics.generation_quality``; others are left out."""
+        known = {tag: values[name] for name, tag in names.QUALITY_TAGS.items() if name in values}
+        self.log_values(known, step)
 
     def log_system(self, step: int | None = None) -> None:
         """Log the memory of the process and, where there is one, of the GPU."""
@@ -313,12 +340,19 @@ class DiffusionLogger(TrainingLogger):
         values |= {tag: found[name] for name, tag in tags.items() if name in found}
         self.log_values(values, step)
 
-    def log_configuration(self, settings: Mapping[str, Any], name: str = "Training", step: int | None = None) -> None:
+    def log_configuration(
+        self,
+        settings: Mapping[str, Any],
+        name: str = "Training",
+        step: int | None = None,
+        *,
+        enter_hparams: bool = True,
+    ) -> None:
         """Log settings as a table in the TEXT tab, with those of the logging, and enter them in the HPARAMS tab."""
         self.log_text(names.CONFIGURATION.format(name=name), _table(settings), step)
-        own = {field.name: getattr(self.config, field.name) for field in fields(self.config)}
-        self.log_text(names.CONFIGURATION.format(name="Logging"), _table(own), step)
-        self.log_hparams(settings)
+        self.log_text(names.CONFIGURATION.format(name="Logging"), _table(self.config.to_dict()), step)
+        if enter_hparams:
+            self.log_hparams(settings)
 
     def increment_step(self) -> None:
         """Count the step up; at every ``flush_every_steps``-th everything is written."""
@@ -326,8 +360,9 @@ class DiffusionLogger(TrainingLogger):
         if self.global_step % self.config.flush_every_steps == 0:
             self.flush()
 
-    def _is_diagnostic(self, step: int) -> bool:
-        return step % self.config.diagnostic_log_every_steps == 0
+    def is_diagnostic(self, step: int) -> bool:
+        """Whether a step gets a detailed look."""
+        return step == self.diagnostic_step or step % self.config.diagnostic_log_every_steps == 0
 
     def _by_timestep(
         self, schedule: generation.NoiseSchedule, errors: Tensor, timesteps: Tensor, detailed: bool
@@ -349,6 +384,21 @@ class DiffusionLogger(TrainingLogger):
 def _few(videos: Tensor) -> Tensor:
     """The first samples of a batch; a single video as it is."""
     return videos[:_SAMPLES_SHOWN] if videos.ndim == 5 else videos
+
+
+def _side_by_side(videos: Tensor) -> Tensor:
+    """The first samples of a batch side by side, or a single video, large enough to be looked at, ``[time, ...]``.
+
+    Raises:
+        UserError: if the shape is none of a video.
+    """
+    if videos.ndim not in (4, 5):
+        raise UserError(
+            "a video must be [time, channels, height, width] or [batch, time, channels, height, width], but its shape "
+            f"is {list(videos.shape)}; torch.movedim puts axes in order"
+        )
+    few = videos.detach().float().cpu()
+    return clip_grid(enlarged(_few(few) if few.ndim == 5 else few.unsqueeze(0)), _SAMPLES_SHOWN)
 
 
 def _table(settings: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ def png_of(figure: Figure) -> tuple[bytes, int, int, int]:
     return file.getvalue(), picture.height, picture.width, 3
 
 
-def animated_gif(video: Any, fps: int = 8) -> tuple[bytes, int, int, int]:
+def animated_gif(video: Any, fps: float = 8) -> tuple[bytes, int, int, int]:
     """A video as an animated GIF that repeats for ever.
 
     Args:

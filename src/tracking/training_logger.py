@@ -241,7 +241,7 @@ class TrainingLogger:
         self.writer.add_figure(tag, figure, self.global_step if step is None else step, close=False)
         close_figure(figure)
 
-    def log_video(self, tag: str, video: Any, step: int | None = None, fps: int = 8) -> None:
+    def log_video(self, tag: str, video: Any, step: int | None = None, fps: float = 8) -> None:
         """Log a video as an animated GIF in the IMAGES tab.
 
         Args:

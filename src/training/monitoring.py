@@ -145,6 +145,7 @@ class Monitoring(Observer):
             steps_per_epoch=state.steps_per_epoch,
             learning_rate_at=state.schedule.rate_at,
             data=state.data,
+            options=self.options,
             parameters=self._parameters,
         )
         self.driver.start(run, state.progress.step)

@@ -9,7 +9,15 @@ from ..options import Options, option
 from ..tracking.tag_tables.trials import PHASES
 
 PHASE_TITLES = {"random": "random", "bayesian": "Bayesian", "fine_tune": "fine-tuning"}
-OBJECTIVES = {"mse": "minimize", "brier": "minimize", "loss": "minimize", "accuracy": "maximize"}
+OBJECTIVES = {
+    "mse": "minimize",
+    "brier": "minimize",
+    "loss": "minimize",
+    "accuracy": "maximize",
+    "caption_gain": "maximize",
+    "caption_accuracy": "maximize",
+    "denoised_mse": "minimize",
+}
 """Validation values a search can go by, and which way is better."""
 
 
@@ -49,7 +57,8 @@ class HyperparameterConfig(Options):
     objective: str = option(
         "auto",
         choices=("auto", *OBJECTIVES),
-        help="validation value the search goes by: auto = mse (scaled), or brier for directions and classes",
+        help="validation value the search goes by: auto = mse (scaled), brier for directions and classes, or "
+        "caption_gain for clips",
     )
     warm_start: bool = option(True, help="fine-tuning goes on from the best trial's weights where their shapes fit")
 

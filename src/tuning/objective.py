@@ -9,25 +9,34 @@ from typing import Literal
 from ..errors import OptionError
 from .config import OBJECTIVES
 
-LOSS_OPTIONS = ("loss", "weight_alpha", "weight_beta")
+LOSS_OPTIONS = ("loss", "weight_alpha", "weight_beta", "prediction", "loss_weighting", "noise_schedule")
 """Options that change what the loss is: a search by the loss cannot vary them."""
 
 
 def resolve_objective(name: str, task: str) -> str:
-    """The objective's name, with ``auto`` resolved: scaled squared error; for directions and classes the Brier score.
+    """The objective's name, with ``auto`` resolved.
+
+    That is the scaled squared error; for directions and classes the Brier score; for clips how much their captions help
+    against noise, which rises before captions can be read and, unlike the loss, compares whatever is predicted.
 
     Raises:
         OptionError: if the task has no such value.
     """
+    own = _OF_TASK.get(task, ("brier", "accuracy", "loss"))
     if name == "auto":
-        return "mse" if task == "forecast" else "brier"
-    own = ("mse", "loss") if task == "forecast" else ("brier", "accuracy", "loss")
+        return own[0]
     if name not in own:
         raise OptionError(
             f"--objective must be auto or one of {', '.join(own)} for the task {task}, but got '{name}'; "
             "auto is right unless you know better"
         )
     return name
+
+
+_OF_TASK = {
+    "forecast": ("mse", "loss"),
+    "generate": ("caption_gain", "caption_accuracy", "denoised_mse", "loss"),
+}
 
 
 def direction_of(objective: str) -> Literal["minimize", "maximize"]:

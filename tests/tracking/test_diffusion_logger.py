@@ -18,6 +18,7 @@ from torch.optim import lr_scheduler
 
 from src import DiffusionLogger
 from src.errors import UserError
+from src.tracking.clip_figure import draw_clips
 from src.tracking.diffusion_logger import DiffusionLoggingConfig
 from src.tracking.schedules import future_learning_rates, scheduler_state
 from src.tracking.tag_tables import diffusion
@@ -50,7 +51,7 @@ def train(logger: DiffusionLogger, steps: int) -> None:
         logger.log_training(loss, {"noise": loss}, gradient_norm=None)
         logger.log_gradients(model)
         logger.log_parameters(model)
-        logger.log_noise_prediction(predicted, noise, timesteps)
+        logger.log_noise_prediction(predicted, noise, timesteps, denoised=videos * 0.9, samples=videos)
         logger.log_video_data(videos)
         logger.log_noise_videos(predicted, noise)
         logger.log_learning_rate(optimizer, scheduler=scheduler)
@@ -70,6 +71,10 @@ def test_all_fifteen_categories_have_their_metrics(tmp_path: Path) -> None:
     config = DiffusionLoggingConfig(diagnostic_log_every_steps=2, flush_every_steps=2)
     with DiffusionLogger(tmp_path, "a", config, alphas_cumprod=ALPHAS, memory_reader=lambda: GPU) as logger:
         train(logger, 3)
+        logger.log_quality({name: 0.5 for name in diffusion.QUALITY_TAGS})
+        figure = draw_clips(torch.rand(2, 3, 1, 4, 4), ["a one", "a two"], "Clips", [True, None])
+        for tag in (diffusion.GENERATED_FRAMES, diffusion.GENERATED_TEST_FRAMES):
+            logger.log_figure(tag, figure)
     accumulator = read(tmp_path / "a")
     tags = accumulator.Tags()
     texts = [tag.removesuffix("/text_summary") for tag in tags["tensors"]]
@@ -155,13 +160,14 @@ def test_generated_videos_and_noise_are_shown_side_by_side_and_scored(tmp_path: 
         return np.asarray(gif.convert("L"))
 
     shown = frame("12_Generated_Samples/Videos")
-    assert shown.shape == (4, 8) and shown[:, :4].max() == 0 and shown[:, 4:].min() == 255
+    assert shown.shape == (128, 258)  # enlarged until it can be looked at, with a line in between
+    assert shown[:, :128].max() == 0 and shown[:, 130:].min() == 255
     noise = frame("13_Noise_Visualization/Predicted_and_Actual")
     assert (noise[0, 0], noise[0, -1]) == (128, 255)
 
 
 def test_an_interval_below_1_is_refused() -> None:
-    with pytest.raises(UserError, match="diagnostic_log_every_steps must be at least 1, but got 0; 500 is usual"):
+    with pytest.raises(UserError, match="diagnostic_log_every_steps must be at least 1, but got 0"):
         DiffusionLoggingConfig(diagnostic_log_every_steps=0)
     assert DiffusionLoggingConfig() == DiffusionLoggingConfig(1, 500, 500, True, True, True, True, True)
 

@@ -28,6 +28,7 @@ class WatchedRun:
         steps_per_epoch: optimiser steps in an epoch, if known.
         learning_rate_at: the learning rate of a future step as far as it is decided already, if known.
         data: the data module, if there is one.
+        options: what to log, as the user asked for it, if known.
         parameters: name to parameter, all of the model's, frozen ones included.
     """
 
@@ -38,6 +39,7 @@ class WatchedRun:
     steps_per_epoch: int | None = None
     learning_rate_at: Callable[[int], float] | None = None
     data: Any = None
+    options: Any = None
     parameters: dict[str, nn.Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ PAIRS = (
     ("online_encoder", "target_encoder"),
     ("online_network", "target_network"),
     ("student", "teacher"),
+    ("network", "average_network"),
 )
 """Attribute names by which a followed network and its moving average are found."""
 

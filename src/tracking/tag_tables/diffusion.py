@@ -18,6 +18,7 @@ STEPS_PER_SECOND = "05_Performance/Steps_Per_Second"
 STEP_TIME = "05_Performance/Step_Time_ms"
 NOISE_MSE = "06_Diffusion/Noise_Prediction_MSE"
 NOISE_MSE_BUCKET = "06_Diffusion/Noise_Prediction_MSE_Bucket_{bucket}"
+DENOISED_MSE = "06_Diffusion/Denoised_MSE"
 SNR = "06_Diffusion/Signal_to_Noise_Ratio"
 SNR_BUCKET = "06_Diffusion/Signal_to_Noise_Ratio_Bucket_{bucket}"
 BETA = "06_Diffusion/Beta"
@@ -43,6 +44,21 @@ GRADIENT_HISTOGRAM = "11_Gradient_Stats/Histogram/{parameter}"
 GENERATED_VIDEOS = "12_Generated_Samples/Videos"
 GENERATED_MSE = "12_Generated_Samples/MSE"
 GENERATED_PSNR = "12_Generated_Samples/PSNR"
+GENERATED_FRAMES = "12_Generated_Samples/Frames"
+GENERATED_TEST_FRAMES = "12_Generated_Samples/Frames_test"
+CAPTION_GAIN = "06_Diffusion/Caption_Gain"
+QUALITY_TAGS = {
+    "caption_gain": CAPTION_GAIN,
+    "caption_accuracy": "12_Generated_Samples/Caption_Accuracy",
+    "word_accuracy": "12_Generated_Samples/Word_Accuracy",
+    "frame_accuracy": "12_Generated_Samples/Frame_Accuracy",
+    "all_frames_accuracy": "12_Generated_Samples/All_Frames_Accuracy",
+    "frechet_distance": "12_Generated_Samples/Frechet_Distance",
+    "diversity_ratio": "12_Generated_Samples/Diversity_Ratio",
+    "nearest_ratio": "12_Generated_Samples/Nearest_Clip_Ratio",
+    "copies": "12_Generated_Samples/Copies",
+}
+"""Where a model's ``validation_metrics`` of these names go."""
 GENERATED_STATISTIC = "12_Generated_Samples/Sample_{name}"
 NOISE_VIDEOS = "13_Noise_Visualization/Predicted_and_Actual"
 GPU_MEMORY = "14_System/GPU_Memory_Allocated_GB"
@@ -88,7 +104,12 @@ SPECS: tuple[MetricSpec, ...] = (
     _spec(SAMPLES_PER_SECOND, "samples/s", "higher", "Training speed."),
     _spec(STEPS_PER_SECOND, "steps/s", "higher", "Training speed."),
     _spec(STEP_TIME, "ms", "lower", "Time of a step."),
-    _spec(NOISE_MSE, "", "lower", "Mean squared error of the predicted noise."),
+    _spec(
+        NOISE_MSE, "", "lower",
+        "Mean squared error of the predicted noise. Where a network predicts samples, small errors of hardly noisy "
+        "ones are large errors of their noise: look at the quarters of the timesteps.",
+    ),
+    _spec(DENOISED_MSE, "", "lower", "Mean squared error of what the noisy samples are taken for."),
     _spec(
         NOISE_MSE_BUCKET, "", "lower",
         "The same by quarter of the timesteps, 0 the least noisy, over all steps since the last point; NaN if none.",
@@ -133,6 +154,55 @@ SPECS: tuple[MetricSpec, ...] = (
     _spec(GENERATED_MSE, "", "lower", "Mean squared error of generated against reference videos.", cost="expensive"),
     _spec(GENERATED_PSNR, "dB", "higher", "10 log10(peak squared / MSE) of generated videos.", cost="expensive"),
     _spec(GENERATED_STATISTIC, "", "none", "Statistic of generated videos.", "Generated videos", cost="expensive"),
+    _other(
+        GENERATED_FRAMES, "image",
+        "Frames of clips generated for fixed captions from fixed noise; green ones were read rightly, red ones not.",
+    ),
+    _other(GENERATED_TEST_FRAMES, "image", "The same for captions of the test part, by the best weights."),
+    _spec(
+        QUALITY_TAGS["caption_accuracy"], "fraction", "higher",
+        "Share of generated clips in which a reader, trained on real clips, finds the caption they were drawn for.",
+        "Captions that can be read",
+    ),
+    _spec(
+        QUALITY_TAGS["word_accuracy"], "fraction", "higher",
+        "The same word by word, words that are there and those that are not counting alike.",
+        "Captions that can be read",
+    ),
+    _spec(
+        QUALITY_TAGS["frame_accuracy"], "fraction", "higher",
+        "Share of single frames in which the words that a still tells are the right ones: lower where clips flicker.",
+        "Captions that can be read",
+    ),
+    _spec(
+        QUALITY_TAGS["all_frames_accuracy"], "fraction", "higher",
+        "Share of clips of which all frames are.", "Captions that can be read",
+    ),
+    _spec(
+        QUALITY_TAGS["frechet_distance"], "", "lower",
+        "Distance of the distributions of generated and real clips in the reader's features; few clips make it larger.",
+    ),
+    _spec(
+        QUALITY_TAGS["diversity_ratio"], "", "higher",
+        "How different clips are from one another, over the same of real ones; near 0 where all are alike.",
+        "Diversity and memory",
+    ),
+    _spec(
+        QUALITY_TAGS["nearest_ratio"], "", "higher",
+        "Distance of generated clips to the nearest training clip, over the same of real clips that were held apart; "
+        "near 0 where training clips are repeated.",
+        "Diversity and memory",
+    ),
+    _spec(
+        QUALITY_TAGS["copies"], "fraction", "lower",
+        "Share of generated clips that are nearer to a training clip than real ones that were held apart are.",
+        "Diversity and memory",
+    ),
+    _spec(
+        CAPTION_GAIN, "fraction", "higher",
+        "How much smaller the error of very noisy validation clips is with their captions than without; rises before "
+        "captions can be read.",
+    ),
     _other(NOISE_VIDEOS, "image", "Predicted noise at the left of the actual one, as an animated GIF; grey is 0."),
     _spec(GPU_MEMORY, "GiB", "none", "Memory of the GPU that tensors take now; only on a GPU.", "Memory"),
     _spec(GPU_MEMORY_PEAK, "GiB", "none", "The most that tensors took; only on a GPU.", "Memory"),
