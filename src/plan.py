@@ -21,7 +21,7 @@ from .tracking.run_folder import PLAN_FILE, SEARCH_FILE, folder_name, read_json,
 from .training.config import TrainingConfig
 
 PLAN_VERSION = 1
-PICTURES = "sample:digits"
+SAMPLES_OF_KINDS = {"images": "sample:digits", "captioned_video": "sample:moving-digits"}
 _NEEDED = {"model": str, "options": dict, "data": dict, "training": dict}
 
 
@@ -185,12 +185,13 @@ def plan_runs(selection: Selection, data: Data, training: TrainingConfig) -> tup
 
 
 def default_data_for(selection: Selection, options: DataOptions) -> DataOptions:
-    """The data where none were named: the pictures of a sample if all models named are made for pictures above all."""
+    """The data where none were named: a sample of pictures, or of clips, if all models named are made for such ones."""
     if not (selection.default_data and selection.models):
         return options
     load_all(selection.plugins)
     kinds = {registry.entry(name).model_class.kinds[0] for name in registry.resolve(selection.models)}
-    return dataclasses.replace(options, data=PICTURES) if kinds == {"images"} else options
+    sample = SAMPLES_OF_KINDS.get(kinds.pop()) if len(kinds) == 1 else None
+    return dataclasses.replace(options, data=sample) if sample else options
 
 
 def _preset(selection: Selection, known: registry.ModelEntry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from . import registry
-from .comparison.evaluate import class_table, forecast_table
+from .comparison.evaluate import class_table, forecast_table, in_units
 from .comparison.outlook_figure import Outlook
 from .data.future_dates import future_dates
 from .data.image_reading.reader import read_images
@@ -278,8 +278,16 @@ def read_new(options: ReadingOptions, trained: TrainedRun) -> list[Table]:
     return tables
 
 
-def forecast_tables(trained: TrainedRun, tables: Sequence[Table], every_window: bool = False) -> Forecasts:
-    """Forecast series; see ``forecast``."""
+def forecast_tables(
+    trained: TrainedRun, tables: Sequence[Table], every_window: bool = False, paths: int = 0
+) -> Forecasts:
+    """Forecast series; see ``forecast``.
+
+    With ``paths``, so many scenarios of the next horizon instead: a row for each, numbered in the column ``path``.
+
+    Raises:
+        UserError: if scenarios are asked of a model that draws none.
+    """
     model, schema = trained.model, trained.schema
     data = SeriesData.for_prediction(tables, schema)
     several = len(tables) > 1 or len(schema["series"]) > 1
@@ -287,12 +295,36 @@ def forecast_tables(trained: TrainedRun, tables: Sequence[Table], every_window: 
     dates = np.stack([future_dates(table.dates, model.spec.target_shape[0]) for table in tables])
     table = forecast_table(model, model.spec, data.newest, newest, several=several, dates=dates)
     outlooks = _outlooks(trained, tables, data, dates, table)
+    if paths:
+        drawn = _scenarios(trained, data, newest, paths)
+        columns = [name for name in table.columns if name not in ("lower_90", "upper_90", "naive")]
+        table = pd.concat([table[columns]] * paths, ignore_index=True)
+        table["forecast"] = drawn.reshape(-1)
+        numbers = np.repeat(np.arange(1, paths + 1), drawn[0].size)
+        table.insert(list(table.columns).index("forecast"), "path", numbers)
+        outlooks = [
+            replace(outlook, paths={trained.label: drawn[:, number // drawn.shape[3], :, number % drawn.shape[3]]})
+            for number, outlook in enumerate(outlooks)
+        ]
     if every_window:
         known = forecast_table(model, model.spec, data.windows, np.arange(len(data.windows)), several=several)
         table = pd.concat([known, table], ignore_index=True)
         if "up" in table:
             table["up"] = table["up"].astype("Int64")  # so that what is not known yet leaves the others whole numbers
     return Forecasts(table, [*data.notes, *_suspicions(trained, data)], outlooks)
+
+
+def _scenarios(trained: TrainedRun, data: PredictionData, newest: np.ndarray, count: int) -> np.ndarray:
+    """Scenarios in original units, ``[paths, series, horizon, targets]``."""
+    model: Any = trained.model
+    if not hasattr(model, "paths"):
+        raise UserError(
+            f"scenarios need a run that draws them (diffusion:series), but {trained.folder} is {trained.label}; leave "
+            "--paths out"
+        )
+    batch = data.newest.select(newest)
+    drawn = model.paths(batch.inputs, count).float().cpu().numpy()
+    return np.stack([in_units(model.spec, data.newest, batch, path) for path in drawn])
 
 
 def _outlooks(

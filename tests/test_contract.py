@@ -314,8 +314,10 @@ def test_log_reaches_table_and_tensorboard(name, tmp_path):
         model.log("Custom/calls", float(calls["training"]))
         model.log("Custom/spread", (output[0] if isinstance(output, list) else output).std(correction=0))
 
-    # What predicts features is itself asked only for what is read from them.
-    getattr(model, "context_encoder", model).register_forward_hook(log)
+    # What predicts features is itself asked only for what is read from them, what draws paths only for forecasts.
+    parts = [getattr(model, part, None) for part in ("context_encoder", "network", "average_network")]
+    for part in [part for part in parts if isinstance(part, torch.nn.Module)] or [model]:
+        part.register_forward_hook(log)
     watcher = OpenWriter(model)
     config = TrainingConfig(epochs=2, batch_size=32, device="cpu")
     model.fit(data, config, tensorboard_log_dir=tmp_path, observers=[watcher])

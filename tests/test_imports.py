@@ -17,7 +17,7 @@ SRC = ROOT / "src"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("tuning", "management"),
-    ("experiment", "hparams", "prediction", "embeddings", "fanout", "fanout_worker"),
+    ("experiment", "hparams", "prediction", "embeddings", "generation", "fanout", "fanout_worker"),
     ("plan", "starting"),
     ("models",),
     ("comparison", "training"),
@@ -45,6 +45,8 @@ FRAMEWORK = {
     "models.sequence_model",
     "models.bayesian_model",
     "models.representation_model",
+    "models.diffusion_model",
+    "models.captioned_diffusion",
 }
 # What an architecture file may import. `training.loop` is not there: it is trained, it does not train.
 FOR_ARCHITECTURES = {
@@ -52,6 +54,8 @@ FOR_ARCHITECTURES = {
     "models.sequence_model",
     "models.bayesian_model",
     "models.representation_model",
+    "models.diffusion_model",
+    "models.captioned_diffusion",
     "data.base",
     "tracking.monitors",
     "registry",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 MOST_PANELS = 12
+MOST_PATHS = 100
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Outlook:
         dates: ``datetime64`` ``[horizon]``, what is forecast.
         forecasts: by model, ``[horizon]`` in original units, or probabilities of up.
         intervals: by model, ``[2, horizon]``, bounds of 90 % intervals, for those that give any.
+        paths: by model, ``[paths, horizon]``, scenarios, for those that draw some.
     """
 
     title: str
@@ -29,6 +31,7 @@ class Outlook:
     dates: np.ndarray
     forecasts: Mapping[str, np.ndarray]
     intervals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    paths: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def draw_outlooks(outlooks: Sequence[Outlook], title: str, *, probabilities: bool) -> bytes:
@@ -85,6 +88,8 @@ def _draw_forecasts(axes: Any, outlook: Outlook, probabilities: bool) -> None:
                 last = outlook.history[-1:]
                 bounds = [np.concatenate([last, bound]) for bound in outlook.intervals[name]]
                 axes.fill_between(dates, *bounds, color=style["color"], alpha=0.2, linewidth=0)
+            for path in outlook.paths.get(name, ())[:MOST_PATHS]:
+                axes.plot(dates, np.concatenate([outlook.history[-1:], path]), color=style["color"], alpha=0.25, lw=0.7)
             axes.plot(dates, np.concatenate([outlook.history[-1:], values]), marker=marker, markersize=3, **style)
     if probabilities:
         axes.axhline(0.5, color="grey", linewidth=0.6)

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,10 +61,10 @@ class CacheEntry:
 
     def rows(self, key: str, shape: tuple[int, int], fill: Callable[[np.ndarray], None]) -> np.ndarray:
         """The scaled rows kept under ``key``, made by ``fill`` if they are not there; see ``RowStore``."""
-        path = self.folder / f"rows-{_digest(key)}.npy"
+        path = self.folder / f"rows-{digest(key)}.npy"
         if not path.is_file():
             temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            with _clear_errors(self.folder):
+            with clear_errors(self.folder):
                 try:
                     array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
                     fill(array)
@@ -106,9 +106,9 @@ class TableCache:
         identities = [source.identity() for source in sources]
         # What may change unnoticed is read anew by every process that asks for it.
         unique = [os.getpid(), time.time_ns()] if None in identities else []
-        name = _digest(json.dumps([FORMAT_VERSION, where, identities, reading, unique]))
+        name = digest(json.dumps([FORMAT_VERSION, where, identities, reading, unique]))
         folder = self.folder / name
-        with _clear_errors(self.folder):
+        with clear_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             found = _open(folder)
             if found is None:
@@ -216,12 +216,14 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """A short name for a text, for files that are found by what they were made of."""
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 @contextlib.contextmanager
-def _clear_errors(folder: Path) -> Any:
+def clear_errors(folder: Path) -> Iterator[None]:
+    """Say which folder cannot be used where the system only says that something failed."""
     try:
         yield
     except OSError as error:

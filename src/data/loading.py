@@ -70,8 +70,11 @@ def load_data(options: DataOptions, seed: int = 0, fitted: Mapping[str, Any] | N
             return _load_video_sample(name, options, fitted)
         if name in TEXT_SAMPLES:
             return TextData(load_text_sample(name), options, tokenizer=_tokenizer(fitted))
-        if options.task == "represent":
-            raise OptionError(f"--task represent goes with images, but {options.data} is a series; leave it out")
+        goes_with = {"represent": "images", "generate": "captioned clips"}.get(options.task or "")
+        if goes_with is not None:
+            raise OptionError(
+                f"--task {options.task} goes with {goes_with}, but {options.data} is a series; leave it out"
+            )
         scaler = _scaler(fitted)
         return SeriesData(load_sample(name, window=options.window, seed=seed), options, scaler)
     if is_video_data(options):
@@ -179,8 +182,14 @@ def _load_videos(options: DataOptions, fitted: Mapping[str, Any] | None) -> Vide
     if options.test_data is not None:
         frames, side = clips.clips.shape[1:3]
         colour = "colour" if clips.clips.shape[4] == 3 else "grey"
-        alike = replace(options, frames=frames, image_size=side if clips.resized else None, colour=colour)
-        test_clips = read_videos(alike, data=options.test_data, cache=options.cache)
+        alike = replace(
+            options,
+            frames=frames,
+            image_size=side if clips.resized else None,
+            colour=colour,
+            labels=options.test_labels or options.labels,
+        )
+        test_clips = read_videos(alike, data=options.test_data, cache=options.cache, extent=clips.extent)
     return VideoData(clips, _resolved_paths(options), test_clips, _tokenizer(fitted))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ from torch import Tensor
 from ..errors import DataError, OptionError
 from .base import Batch, DataSpec
 from .options import DataOptions
+from .reading.findings import plural
 from .tables import Note
 from .text import LEAST_PER_CLASS, parse_fractions, stratified_parts
 from .tokenizer import TextTokenizer
@@ -31,18 +34,20 @@ class CaptionedClips:
         clips: uint8 ``[clips, frames, height, width, channels]``, in memory or mapped from a file.
         captions: what each shows.
         names: where each comes from.
-        frame_rate: frames per second.
+        frame_rate: frames per second; None where nothing is known.
         parts: 0, 1 or 2 for training, validation or test, int64 ``[clips]``, where that is decided already.
         resized: whether any was brought to another size.
+        extent: of drawn landmarks, what fills the canvas.
         notes: what was found, for the user to read.
     """
 
     clips: np.ndarray
     captions: tuple[str, ...]
     names: tuple[str, ...]
-    frame_rate: float = FRAME_RATE
+    frame_rate: float | None = None
     parts: np.ndarray | None = None
     resized: bool = False
+    extent: float | None = None
     notes: tuple[Note, ...] = ()
 
 
@@ -92,12 +97,11 @@ class VideoData:
             image_size=height if clips.resized else None,
             colour="colour" if channels == 3 else "grey",
         )
-        parts = _parts(clips, test_clips, options)
+        _check_alike(clips, test_clips)
+        parts = _parts(clips, test_clips, options, self.notes)
         several = [clips] if test_clips is None else [clips, test_clips]
         captions = tuple(caption for each in several for caption in each.captions)
         names = tuple(name for each in several for name in each.names)
-        _check_alike(clips, test_clips)
-        pixels = np.concatenate([each.clips for each in several]) if len(several) > 1 else clips.clips
         known = [caption for caption, part in zip(captions, parts, strict=True) if part == 0]
         self.tokenizer = tokenizer or TextTokenizer.fit(known, self.options)
         most = max(1, min(options.max_tokens, max(map(len, self.tokenizer.cut(known)))))
@@ -108,9 +112,10 @@ class VideoData:
             (most,),
             target_names=("caption",),
             vocabulary=len(self.tokenizer.tokens),
-            frame_rate=options.frame_rate or clips.frame_rate,
+            frame_rate=options.frame_rate or clips.frame_rate or FRAME_RATE,
         )
-        self._store = ClipStore(pixels, captions, caption_tokens(captions, self.tokenizer, most), names)
+        tokens = caption_tokens(captions, self.tokenizer, most)
+        self._store = ClipStore([each.clips for each in several], captions, tokens, names)
         self.train, self.validation, self.test = (
             VideoSplit(self._store, np.flatnonzero(parts == part)) for part in range(3)
         )
@@ -138,14 +143,19 @@ class VideoData:
 
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the data, as JSON values; ``test_hash`` is over the test part's clips and captions."""
-        everything = VideoSplit(self._store, np.arange(len(self._store.captions)))
+        sha256, test_hash = self._hashes
         return {
             "source": self.options.data,
-            "rows": len(everything),
-            "sha256": _hash(everything),
+            "rows": len(self._store.captions),
+            "sha256": sha256,
             "windows": {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)},
-            "test_hash": _hash(self.test),
+            "test_hash": test_hash,
         }
+
+    @functools.cached_property
+    def _hashes(self) -> tuple[str, str]:
+        """Of all clips and of the test part; once, as large clips come from a disk."""
+        return _hash(VideoSplit(self._store, np.arange(len(self._store.captions)))), _hash(self.test)
 
     def schema(self) -> dict[str, Any]:
         """What a trained model needs to read new captions as it read these, as plain values for a checkpoint."""
@@ -178,12 +188,16 @@ class ClipStore:
         device: where batches are.
     """
 
-    def __init__(self, clips: np.ndarray, captions: Sequence[str], tokens: Tensor, names: Sequence[str]) -> None:
-        """``clips``: uint8 ``[clips, frames, height, width, channels]``; ``tokens``: of the captions."""
-        self.is_mapped = isinstance(clips, np.memmap)
+    def __init__(
+        self, clips: Sequence[np.ndarray], captions: Sequence[str], tokens: Tensor, names: Sequence[str]
+    ) -> None:
+        """``clips``: uint8 ``[clips, frames, height, width, channels]``, one or several; ``tokens``: of captions."""
+        self.is_mapped = any(isinstance(each, np.memmap) for each in clips)
         self.device = tokens.device
-        self._mapped = clips
-        self._clips = None if self.is_mapped else torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy())
+        self._mapped, self._clips = list(clips), None
+        if not self.is_mapped:
+            together = np.concatenate(clips) if len(clips) > 1 else clips[0]
+            self._mapped, self._clips = [], torch.from_numpy(together.transpose(0, 1, 4, 2, 3).copy())
         self.captions, self.names, self.tokens = tuple(captions), tuple(names), tokens
 
     def to(self, device: torch.device) -> None:
@@ -196,8 +210,13 @@ class ClipStore:
         """The clips of these numbers as bytes, uint8 ``[clips, frames, channels, height, width]``, on the device."""
         if self._clips is not None:
             return self._clips[places.to(self.device)]
-        gathered = self._mapped[places.cpu().numpy()].transpose(0, 1, 4, 2, 3)
-        return torch.from_numpy(np.ascontiguousarray(gathered)).to(self.device)
+        numbers, first = places.cpu().numpy(), 0
+        gathered = np.empty((len(numbers), *self._mapped[0].shape[1:]), dtype=np.uint8)
+        for each in self._mapped:
+            inside = (numbers >= first) & (numbers < first + len(each))
+            gathered[inside] = each[numbers[inside] - first]
+            first += len(each)
+        return torch.from_numpy(np.ascontiguousarray(gathered.transpose(0, 1, 4, 2, 3))).to(self.device)
 
     def batch(self, places: Tensor, index: Tensor) -> Batch:
         """The clips of these numbers as a batch.
@@ -290,24 +309,39 @@ def _one_ahead(fetch: Callable[[Tensor], Batch], pieces: Sequence[Tensor]) -> It
             yield batch
 
 
-def _parts(clips: CaptionedClips, test_clips: CaptionedClips | None, options: DataOptions) -> np.ndarray:
+def _parts(
+    clips: CaptionedClips, test_clips: CaptionedClips | None, options: DataOptions, notes: list[Note]
+) -> np.ndarray:
     """The part of each clip, of the test set's last: 0, 1 or 2."""
     if clips.parts is not None:
         return clips.parts
     fractions = parse_fractions(options.split, test_clips is not None, "captioned clips")
-    keys = [hashlib.blake2b(np.ascontiguousarray(clip).data, digest_size=16).digest() for clip in clips.clips]
-    different: dict[str, set[bytes]] = {}
-    for key, caption in zip(keys, clips.captions, strict=True):
-        different.setdefault(caption, set()).add(key)
-    repeat = min(map(len, different.values())) > LEAST_PER_CLASS
-    if not repeat and len(set(keys)) < LEAST_PER_CLASS + 1:
-        raise DataError(f"there must be at least 3 different clips, but {options.data} has {len(set(keys))}; add some")
+    keys = _keys(clips.clips)
+    first_captions = dict(reversed(list(zip(keys, clips.captions, strict=True))))
+    different = Counter(first_captions.values())
+    repeat = min(different[caption] for caption in set(clips.captions)) > LEAST_PER_CLASS
+    if not repeat and len(first_captions) < LEAST_PER_CLASS + 1:
+        raise DataError(
+            f"there must be at least {LEAST_PER_CLASS + 1} different clips, but {options.data} has "
+            f"{len(first_captions)}; add some"
+        )
     # Shuffled before, as captions may follow an order of people or cameras; without repeats all are one class.
     order = np.random.default_rng(0).permutation(len(keys))
-    labels = [clips.captions[place] if repeat else "" for place in order]
+    labels = [first_captions[keys[place]] if repeat else "" for place in order]
     parts = np.empty(len(keys), dtype=np.int64)
     parts[order] = stratified_parts([keys[place] for place in order], labels, fractions, "clips")
-    return parts if test_clips is None else np.append(parts, np.full(len(test_clips.captions), 2))
+    if test_clips is None:
+        return parts
+    shared = sum(key in first_captions for key in _keys(test_clips.clips))
+    if shared:
+        text = f"{shared:,} of its {plural(len(test_clips.captions), 'clip')} are among the data as well: not unseen"
+        notes.append(Note("test data", text, "--test-data", warning=True))
+    return np.append(parts, np.full(len(test_clips.captions), 2))
+
+
+def _keys(clips: np.ndarray) -> list[bytes]:
+    """A hash of each clip, the same for those that are alike to the last bit."""
+    return [hashlib.blake2b(np.ascontiguousarray(clip).data, digest_size=16).digest() for clip in clips]
 
 
 def _hash(split: VideoSplit) -> str:

@@ -67,6 +67,31 @@ class NoiseSource:
         return torch.stack(drawn).to(self._device)
 
 
+class SharedNoise:
+    """Noise for several draws of every window, the same for all windows, so that they do not depend on one another.
+
+    For each value the draws are spread evenly over the normal distribution, in random order (Latin hypercube, McKay et
+    al. 1979): means and quantiles of few draws are then nearer to those of many.
+
+    Args:
+        draws: of each window.
+        shape: rows of a window and values in a row.
+        windows: how many there are.
+        seed: of the order.
+        device: where the noise is wanted.
+    """
+
+    def __init__(self, draws: int, shape: tuple[int, int], windows: int, seed: int, device: torch.device) -> None:
+        self._draws, self._shape, self._windows, self._device = draws, shape, windows, device
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def draw(self) -> Tensor:
+        """Noise ``[draws, windows * rows, values]``, other numbers at every call."""
+        ranks = torch.rand(self._draws, *self._shape, generator=self._generator).argsort(0)
+        noise = torch.special.ndtri((ranks + 0.5) / self._draws)
+        return noise[:, None].expand(-1, self._windows, -1, -1).flatten(1, 2).to(self._device)
+
+
 def sample_seeds(seed: int, count: int) -> list[int]:
     """Seeds for samples number 0 to ``count - 1``, all different for different seeds and numbers."""
     return [seed * 1_000_003 + number for number in range(count)]
@@ -102,7 +127,7 @@ def timestep_path(total: int, steps: int | None) -> list[int]:
 def draw_samples(
     process: DiffusionProcess,
     denoise: Denoiser,
-    source: NoiseSource,
+    source: NoiseSource | SharedNoise,
     sampling: Sampling,
     bounds: tuple[float, float] | None = None,
     on_step: Callable[[], None] | None = None,

@@ -17,7 +17,8 @@ from torch.nn import functional
 LARGEST_SIDE = 32
 """Larger clips are made smaller before they are read."""
 MOST_FRAMES = 16
-STEPS = 700
+MOST_STEPS, MOST_PASSES = 700, 50
+"""Steps that a reader is fitted for at most, and times that it sees every clip."""
 BATCH_SIZE = 64
 _PEAK_RATE = 4e-3
 _NOISE = 0.1
@@ -145,21 +146,20 @@ def words_of(captions: Tensor, vocabulary: int) -> Tensor:
 
 
 def fit_reader(
-    batches: Batches, captions: Tensor, clip_shape: tuple[int, ...], vocabulary: int, seed: int = 0, steps: int = STEPS
+    batches: Batches, captions: Tensor, clip_shape: tuple[int, ...], vocabulary: int, seed: int = 0
 ) -> CaptionReader:
     """Fit a reader to real clips: by cross-entropy of every word, from whole clips and from single frames.
 
     It is the same for the same clips whatever random numbers were drawn before, and leaves those to come as they are.
 
     Args:
-        batches: gives real clips with their captions, in batches of ``BATCH_SIZE`` or so.
+        batches: gives real clips with their captions, in batches of ``BATCH_SIZE``.
         captions: all of them, int64 ``[clips, tokens]``; words that are in each, or in none, say nothing.
         clip_shape: ``(frames, channels, height, width)``.
         vocabulary: how many token numbers there are.
-        seed: of its weights and of the order of clips.
-        steps: optimiser steps.
+        seed: of its weights.
     """
-    device = captions.device
+    device, steps = captions.device, min(MOST_STEPS, MOST_PASSES * -(-len(captions) // BATCH_SIZE))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         reader = CaptionReader(clip_shape, vocabulary).to(device)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.base import Batch, DataModule, DataSpec, evenly_spaced
 from ..layers.conditioning import drop_captions
 from ..layers.samplers import NoiseSource, Sampling, guided, sample_seeds
-from ..metrics.caption_reader import CaptionReader, fit_reader
+from ..metrics.caption_reader import BATCH_SIZE, CaptionReader, fit_reader
 from ..metrics.generation_quality import ClipQuality
 from ..options import option, tunable
 from ..tracking.monitors.base import Monitor
@@ -29,7 +29,6 @@ REAL_CLIPS = 500
 """Real clips of a part that generated ones are compared with, at most."""
 KNOWN_CLIPS = 5000
 """Training clips that the nearest one is looked for among, at most."""
-READER_BATCH = 64
 PROGRESS_STEPS = 10
 GAIN_CLIPS = 64
 GAIN_RANGE = (0.8, 0.95)
@@ -82,7 +81,6 @@ class CaptionedDiffusion(DiffusionModel):
         super().__init__(spec, config)
         self.progress: DrawnClips | None = None
         self._quality_of = ""
-        self._reader: Any = None
         self._qualities: dict[str, ClipQuality] = {}
         self._read: dict[str, list[str]] = {}
 
@@ -174,13 +172,15 @@ class CaptionedDiffusion(DiffusionModel):
         """
         key = str(data.fingerprint()["test_hash"])
         if key != self._quality_of:
-            self._quality_of, self._reader, self._qualities = key, _fitted_reader(data), {}
+            self._quality_of, self._qualities = key, {}
         if part not in self._qualities:
             split = getattr(data, part)
             real = split.select(_spread(split, REAL_CLIPS))
             known = data.train.select(_spread(data.train, KNOWN_CLIPS)).inputs
             candidates = torch.unique(data.train.tokens(), dim=0)
-            self._qualities[part] = ClipQuality(self._reader, candidates, known, real.inputs, real.targets)
+            others = list(self._qualities.values())
+            reader = others[0].reader if others else _fitted_reader(data)
+            self._qualities[part] = ClipQuality(reader, candidates, known, real.inputs, real.targets)
         return self._qualities[part]
 
     def _draw_and_score(self, data: Any, part: str, count: int, sampling: Sampling) -> dict[str, float]:
@@ -227,6 +227,6 @@ def _fitted_reader(data: Any) -> CaptionReader:
     generator = torch.Generator().manual_seed(0)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        yield from ((batch.inputs, batch.targets) for batch in data.train.batches(READER_BATCH, generator))
+        yield from ((batch.inputs, batch.targets) for batch in data.train.batches(BATCH_SIZE, generator))
 
     return fit_reader(batches, data.train.tokens(), data.spec.input_shape, data.spec.vocabulary)

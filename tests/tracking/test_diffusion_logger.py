@@ -71,7 +71,7 @@ def test_all_fifteen_categories_have_their_metrics(tmp_path: Path) -> None:
     config = DiffusionLoggingConfig(diagnostic_log_every_steps=2, flush_every_steps=2)
     with DiffusionLogger(tmp_path, "a", config, alphas_cumprod=ALPHAS, memory_reader=lambda: GPU) as logger:
         train(logger, 3)
-        logger.log_quality({name: 0.5 for name in diffusion.QUALITY_TAGS})
+        logger.log_quality(dict.fromkeys(diffusion.QUALITY_TAGS, 0.5))
         figure = draw_clips(torch.rand(2, 3, 1, 4, 4), ["a one", "a two"], "Clips", [True, None])
         for tag in (diffusion.GENERATED_FRAMES, diffusion.GENERATED_TEST_FRAMES):
             logger.log_figure(tag, figure)

@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import DataError, OptionError, UserError
 from ..reading.findings import plural, some
 from ..tables import Note
+from .captions import read_caption_rows
 from .landmarks import Edges, edges_of
 
 LONG_COLUMNS = frozenset(("clip", "frame", "x", "y"))
@@ -43,7 +44,9 @@ def heading(path: Path) -> list[str]:
         return [cell.strip().strip('"').lower() for cell in file.readline().split(",")]
 
 
-def read_landmark_table(path: Path, location: str, landmarks: int | None, labels: Path | None) -> LandmarkSequences:
+def read_landmark_table(
+    path: Path, location: str, landmarks: int | None, labels: Path | None, captions: Path | None = None
+) -> LandmarkSequences:
     """The sequences of a CSV file.
 
     Either every row is a sequence: a class, then x and y of every landmark of every frame. Or every row is a landmark
@@ -54,16 +57,26 @@ def read_landmark_table(path: Path, location: str, landmarks: int | None, labels
         location: the same, for messages.
         landmarks: how many there are in a frame; 1 by default.
         labels: file of the classes' names, one a line, which become captions; without it the classes themselves.
+        captions: table of clips and their captions, where every row is a landmark.
 
     Raises:
         DataError: if it has other columns, or values that are no numbers.
-        OptionError: if rows are no whole number of frames.
+        OptionError: if rows are no whole number of frames, or an option goes with the other kind of table.
     """
     import pandas as pd
 
     head = heading(path)
     if set(head) >= LONG_COLUMNS:
-        return _of_long_table(path, location)
+        if labels is not None or landmarks is not None:
+            raise OptionError(
+                f"{'--landmarks' if labels is None else '--labels'} goes with a sequence in each row, but {location} "
+                "has a landmark in each row; leave it out"
+            )
+        return _of_long_table(path, location, captions)
+    if captions is not None:
+        raise OptionError(
+            f"--captions goes with named clips, but {location} has a class and a sequence in each row; use --labels"
+        )
     has_names = not all(map(_is_number, head[1:]))
     try:
         table = pd.read_csv(path, header=0 if has_names else None, encoding="utf-8-sig")
@@ -78,40 +91,46 @@ def read_landmark_table(path: Path, location: str, landmarks: int | None, labels
             f"a row of landmarks must have x and y of {plural(count, 'landmark')} for each frame, but {location} has "
             f"{values.shape[1]} numbers behind the class; use another --landmarks"
         )
-    captions = _class_captions([str(value) for value in table.iloc[:, 0]], labels, location)
+    texts = _class_captions([str(value) for value in table.iloc[:, 0]], labels, location)
     names = tuple(f"{path.name.partition('.')[0]} #{number}" for number in range(1, len(values) + 1))
     points = list(values.reshape(len(values), -1, count, 2))
     text = (
         f"{plural(len(points), 'sequence')} of {plural(points[0].shape[0], 'frame')}, {plural(count, 'landmark')} each"
     )
-    return LandmarkSequences(points, captions, names, edges_of(count), (Note("landmarks", text, "--landmarks"),))
+    return LandmarkSequences(points, texts, names, edges_of(count), (Note("landmarks", text, "--landmarks"),))
 
 
 def _class_captions(classes: Sequence[str], labels: Path | None, location: str) -> tuple[str, ...]:
     if labels is None:
-        return tuple(text.removesuffix(".0") for text in classes)
-    names = [line.strip().lower() for line in labels.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
-    numbers = [int(float(text)) if _is_number(text) else -1 for text in classes]
-    wrong = sorted({text for text, number in zip(classes, numbers, strict=True) if not 0 <= number < len(names)})
+        return tuple("" if text == "nan" else text.removesuffix(".0") for text in classes)
+    try:
+        lines = labels.read_text("utf-8-sig", "replace").splitlines()
+    except OSError as error:
+        raise DataError(f"--labels must be a readable file, but {labels} is not: {error.strerror}; check it") from None
+    names = {str(number): " ".join(line.lower().split()) for number, line in enumerate(lines) if line.strip()}
+    numbers = [text.removesuffix(".0") for text in classes]
+    wrong = sorted(set(numbers) - set(names))
     if wrong:
         raise DataError(
-            f"classes must be numbers of lines in {labels}, from 0 to {len(names) - 1}, but {location} has "
+            f"classes must be numbers of lines in {labels}, from 0 to {len(lines) - 1}, but {location} has "
             f"{some(wrong)}; give the right file as --labels"
         )
     return tuple(names[number] for number in numbers)
 
 
-def _of_long_table(path: Path, location: str) -> LandmarkSequences:
+def _of_long_table(path: Path, location: str, captions: Path | None) -> LandmarkSequences:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, encoding="utf-8-sig")
+        table = pd.read_csv(path, encoding="utf-8-sig", dtype={"clip": str, "caption": str})
         table.columns = [str(name).strip().lower() for name in table.columns]
         table[["x", "y"]] = table[["x", "y"]].astype(float)
         if "landmark" not in table:
             table["landmark"] = 0
+        if table[["clip", "frame", "landmark"]].isna().any(axis=None):
+            raise ValueError("a clip, frame or landmark is missing")
         places = sorted(table["landmark"].unique().tolist())
-        points, captions, names = [], [], []
+        points, names, texts = [], [], []
         for name, rows in table.groupby("clip", sort=False):
             frames = sorted(rows["frame"].unique().tolist())
             found = np.full((len(frames), len(places), 2), np.nan)
@@ -120,15 +139,19 @@ def _of_long_table(path: Path, location: str) -> LandmarkSequences:
             found[at, which] = rows[["x", "y"]].to_numpy()
             points.append(found)
             names.append(str(name))
-            captions.append(str(rows["caption"].iloc[0]) if "caption" in rows else "")
+            said = rows["caption"].dropna().tolist() if "caption" in rows else []
+            texts.append(" ".join(str(said[0]).split()) if said else "")
     except Exception as error:  # pandas answers with errors of many types
         raise DataError(
             f"a table of landmarks must have numbers in x and y and whole frames, but {location} has not: {error}; "
             "check it"
         ) from None
+    if captions is not None:
+        by_name = dict(read_caption_rows(captions))
+        texts = [by_name.get(name, "") for name in names]
     text = f"{plural(len(points), 'sequence')} of {plural(len(places), 'landmark')}, a row for each landmark"
     return LandmarkSequences(
-        points, tuple(captions), tuple(names), edges_of(len(places)), (Note("landmarks", text, "--landmarks"),)
+        points, tuple(texts), tuple(names), edges_of(len(places)), (Note("landmarks", text, "--landmarks"),)
     )
 
 
@@ -148,14 +171,15 @@ def read_pose(path: Path, location: str) -> tuple[np.ndarray, Edges, float | Non
         raise UserError(".pose files need pose-format, which is not installed; pip install pose-format") from None
     try:
         pose = Pose.read(path.read_bytes())
+        # Masked where the confidence is zero.
         values = np.ma.filled(pose.body.data[:, 0, :, :2].astype(np.float64), np.nan)
-        confidence = np.ma.filled(pose.body.confidence[:, 0], 0)
     except Exception as error:  # the library answers damage with errors of many types
         raise DataError(
             f"every clip must be readable, but {location} is damaged: {error or type(error).__name__}; make it again, "
             "or leave it out"
         ) from None
-    values[confidence <= 0] = np.nan
+    if not len(values):
+        raise DataError(f"every clip must have frames, but {location} has none; leave it out")
     edges, first = [], 0
     for component in pose.header.components:
         edges += [(first + int(start), first + int(end)) for start, end in component.limbs]

@@ -51,7 +51,7 @@ def draw_landmarks(points: np.ndarray, side: int, extent: float, edges: Edges = 
     """
     with np.errstate(all="ignore"):
         low, high = np.nanmin(points, (0, 1), initial=np.inf), np.nanmax(points, (0, 1), initial=-np.inf)
-    centre = np.where(np.isfinite(low + high), (low + high) / 2, 0.0)
+        centre = np.nan_to_num((low + high) / 2)
     scale = (1 - 2 * _MARGIN) * side / max(extent, float(np.nan_to_num(_extent(points))), 1e-9)
     placed = (points - centre) * scale + side / 2
     clip = np.zeros((len(points), side, side), dtype=np.float32)
