@@ -21,6 +21,9 @@ from src.cli.common import run_app
 from src.data.image_samples import load_image_sample
 from src.data.samples import load_sample
 from src.data.text_samples import load_text_sample
+from src.metrics import caption_reader
+from src.models import captioned_diffusion
+from tests.data.clip_files import bar_clips, write_gif
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,7 +32,8 @@ ADDING = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")
 UNCERTAINTY = (ROOT / "docs" / "uncertainty.md").read_text(encoding="utf-8")
 REPRESENTATIONS = (ROOT / "docs" / "representations.md").read_text(encoding="utf-8")
 TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
-SHOWN = README + UNCERTAINTY + REPRESENTATIONS
+DIFFUSION = (ROOT / "docs" / "diffusion.md").read_text(encoding="utf-8")
+SHOWN = README + UNCERTAINTY + REPRESENTATIONS + DIFFUSION
 QUICK_SEARCH = "--trials=2 --epochs-random=1 --epochs-bayesian=1 --epochs-fine-tune=1 --epochs=1"
 
 
@@ -68,6 +72,8 @@ def run_here(folder: Path, script: str, arguments: list[str]) -> None:
         patch.chdir(folder)
         patch.setattr(registry, "_entries", dict(registry._entries))
         patch.setattr(sys, "argv", [script, *arguments, *jobs])
+        patch.setattr(caption_reader, "MOST_PASSES", 1)
+        patch.setattr(captioned_diffusion, "SCORED", 8)
         with pytest.raises(SystemExit) as ended:
             run_app(module.app, [*arguments, *jobs], prog_name=script)
     # The doctor may find something wrong with the machine that runs this.
@@ -108,6 +114,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = "--models jepa:hierarchical --epochs 1 --set hidden_size=16 feed_forward=16 --name"
     run_here(folder, "train_models.py", [*words.split(), "20250113_110000", "--data", "pictures"])
     run_here(folder, "train_models.py", [*words.split(), "20250113_120000", "--data", "prices.csv"])
+    write_clips(folder / "clips")
+    words = "--epochs 1 --epoch-fraction 0.02 --set hidden_size=8 --models"
+    run_here(folder, "train_models.py", ["--name", "20250113_140000", *words.split(), "diffusion:video"])
+    words += " diffusion:series --data prices.csv --name 20250113_150000"
+    run_here(folder, "train_models.py", words.split())
     (folder / "space.toml").write_text(blocks(TUNING, "toml")[0], encoding="utf-8")
     words = "--models tcn:residual --name 20250111_090000 --no-tensorboard"
     run_here(folder, "tune_models.py", [*words.split(), *QUICK_SEARCH.split()])
@@ -119,6 +130,15 @@ def write_pictures(folder: Path) -> None:
     for pixels, label, number in zip(digits.pixels[:120], digits.labels or (), range(120), strict=False):
         (folder / label).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels[..., 0]).save(folder / label / f"{number}.png")
+
+
+def write_clips(folder: Path) -> None:
+    folder.mkdir()
+    clips, captions = bar_clips(10)
+    for number, clip in enumerate(clips):
+        write_gif(folder / f"{number}.gif", clip)
+    names = [f"{number}.gif" for number in range(len(clips))]
+    pd.DataFrame({"file": names, "caption": captions}).to_csv(folder / "captions.csv", index=False)
 
 
 def write_price_files(folder: Path, table: pd.DataFrame) -> None:
@@ -144,6 +164,8 @@ def test_every_training_command_of_the_readme_runs(workplace: Path, arguments: l
         shorter += ["--set", "samples=4"]  # networks drawn for each prediction
     if "--data" in arguments and "--models" not in arguments:
         shorter += ["--models", "linear:nlinear"]
+    if "diffusion:video" in arguments:
+        shorter += ["--epoch-fraction", "0.02"]
     run_here(workplace, "train_models.py", [*arguments, *shorter])
 
 
