@@ -199,7 +199,8 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     own_loop, forecast = blocks(README, "python")
     (uncertain,) = blocks(UNCERTAINTY, "python")
     (represented,) = blocks(REPRESENTATIONS, "python")
-    code = f"{own_loop}\n{forecast}\n{uncertain}\n{represented}"
+    (drawn,) = blocks(DIFFUSION, "python")
+    code = f"{own_loop}\n{forecast}\n{uncertain}\n{represented}\n{drawn}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
@@ -207,6 +208,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "torch.Size([2, 24, 1])" in done.stdout
     assert "torch.Size([8, 17, 128])" in done.stdout
+    assert "torch.Size([1, 8, 1, 16, 16]) True" in done.stdout
     assert (tmp_path / "runs" / "mine" / "findings.json").is_file()
 
 

@@ -20,6 +20,7 @@ from .normalisation import WindowStatistics
 from .stochastic import Dropout
 from .volatility import WindowVolatility
 
+TIMESTEP_SIZE = 64
 LEAST_VOLATILITY = 0.1
 """Scaled returns have a deviation of about 1: a window that hardly moves is taken to move this much."""
 
@@ -164,7 +165,9 @@ class SeriesDenoiser(nn.Module):
         window, channels = window_shape
         horizon, targets = outputs
         self.register_buffer("history", torch.tensor(history, dtype=torch.long), persistent=False)
-        self.timesteps = TimestepEmbedding(size, process.timesteps)
+        self.timesteps = nn.Sequential(
+            TimestepEmbedding(TIMESTEP_SIZE, process.timesteps), nn.Linear(TIMESTEP_SIZE, size)
+        )
         self.enter_window = nn.Linear(window * channels + extras, size)
         blocks_of_window = (ResidualBlock(size, 2 * size, dropout) for _ in range(encoder_blocks))
         self.encoder = nn.Sequential(*blocks_of_window, nn.LayerNorm(size))

@@ -156,7 +156,7 @@ class SeriesDiffusion(DiffusionModel):
     class Config(NormalisedWindows, DiffusionModel.Config):
         """Options of the network and of drawing."""
 
-        hidden_size: int = tunable(64, low=16, high=256, log=True, minimum=2, help="width of the states; even")
+        hidden_size: int = tunable(64, low=16, high=256, log=True, minimum=1, help="width of the states")
         num_layers: int = tunable(3, low=1, high=6, minimum=1, help="residual blocks over the future")
         encoder_layers: int = option(2, minimum=0, help="residual blocks over the window")
         dropout: float = tunable(
@@ -170,11 +170,7 @@ class SeriesDiffusion(DiffusionModel):
             help="read all channels together, or draw each target channel from its own history",
         )
         draws: int = option(50, minimum=2, help="paths that a forecast is made of")
-
-        def check(self) -> None:
-            """Refuse an odd width, whose timesteps would have no cosines."""
-            if self.hidden_size % 2:
-                raise OptionError(f"hidden_size must be even, but got {self.hidden_size}")
+        sampling_steps: int = option(10, minimum=1, help="steps of drawing a path")
 
     config: Config
     target_scale: Tensor
@@ -190,7 +186,8 @@ class SeriesDiffusion(DiffusionModel):
             raise OptionError("channels=independent needs the targets' own history among the inputs; use mixed")
         count = targets if self.independent else features
         places = tuple(range(targets)) if self.independent else spec.target_channels
-        self.by_volatility = config.normalisation == "auto" and spec.transform != "level" and places is not None
+        unnormalised = config.normalisation in ("auto", "none") and spec.transform != "level"
+        self.by_volatility = unnormalised and places is not None
         self.normaliser: ReturnNormalisation | WindowNormalisation = (
             ReturnNormalisation(window, count, places or ())
             if self.by_volatility

@@ -14,6 +14,7 @@ from src.comparison.evaluate import evaluate
 from src.errors import OptionError, UserError
 from src.models import create_model
 from src.models.base_model import BaseModel
+from src.registry import entry
 from src.training.config import TrainingConfig
 
 
@@ -78,8 +79,11 @@ def test_the_loss_weighs_cross_entropy_against_the_expected_return(name, alpha, 
     }
 
 
-# Those that learn the task themselves; a representation's head is fitted.
-@pytest.mark.parametrize("name", [name for name in NETWORKS if not name.startswith("jepa:")])
+# Those that learn the task themselves: a representation's head is fitted, and some do forecasts alone.
+LEARNERS = [name for name in NETWORKS if not name.startswith("jepa:") and "direction" in entry(name).model_class.tasks]
+
+
+@pytest.mark.parametrize("name", LEARNERS)
 def test_every_network_has_the_weights(name, direction_data, batch):
     model = build(name, direction_data.spec, weight_beta=5.0)
     losses = model.losses(batch)
