@@ -117,9 +117,10 @@ def as_mp4_bytes(clip: Tensor, frame_rate: float) -> bytes:
     pictures = pad(pictures, (0, width % 2, 0, height % 2)).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        # One thread: the same clip is the same bytes on every machine.
+        # One thread, and no bytes of which the encoder does not say what they are: the same clip is the same file.
         stream = container.add_stream("libx264", rate, options={"crf": _QUALITY, "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = pictures.shape[2], pictures.shape[1], "yuv420p"
+        stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for picture in pictures.contiguous().numpy():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

@@ -81,7 +81,8 @@ def test_diversity_compares_like_with_like_where_captions_seldom_repeat() -> Non
     clips, _ = bars(60, seed=3)
     captions = torch.arange(2, 62)[:, None].clone()
     captions[1], clips[1] = captions[0], clips[0] + 0.01  # two real clips of one caption, nearly alike
-    scored = ClipQuality(fitted(clips, captions, vocabulary=64), captions, training()[0], clips, captions)
+    known, known_captions, _ = training()
+    scored = ClipQuality(fitted(known, known_captions, vocabulary=64), captions, known, clips, captions)
     others = bars(30, seed=4)[0]
     assert scored.score(others, captions[:30])["diversity_ratio"] == pytest.approx(1, abs=0.2)  # with the pair
     assert scored.score(others, captions[10:40])["diversity_ratio"] == pytest.approx(1, abs=0.2)  # without
