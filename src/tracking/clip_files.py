@@ -25,6 +25,8 @@ LEAST_HEIGHT = 128
 LEAST_HEIGHT_IN_STRIP = 64
 """Pixels that a clip, or a frame of a strip, is high at least: players show small ones as they are."""
 
+_BLOCK = 16
+"""Pixels on a side of what H.264 encodes together."""
 _CHANNELS = (1, 3)
 _QUALITY = "18"
 """x264's constant rate factor: 0 loses nothing, 23 is its default, 18 looks the same as the original."""
@@ -98,7 +100,7 @@ def enlarged(clips: Tensor, least: int = LEAST_HEIGHT) -> Tensor:
 
 
 def as_mp4_bytes(clip: Tensor, frame_rate: float) -> bytes:
-    """A clip as an MP4 file that browsers play: H.264, enlarged, and with even sides, as its colours want.
+    """A clip as an MP4 file that browsers play: H.264, enlarged, black at the right and below up to whole blocks.
 
     Args:
         clip: ``[frames, channels, height, width]`` with 1 or 3 channels; bytes, or numbers from 0 to 1.
@@ -114,13 +116,13 @@ def as_mp4_bytes(clip: Tensor, frame_rate: float) -> bytes:
     rate = _checked_rate(frame_rate)
     pictures = enlarged(_as_bytes(clip, 4))
     height, width = pictures.shape[2:]
-    pictures = pad(pictures, (0, width % 2, 0, height % 2)).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    # Whole blocks: of others the encoder reads what lies behind them in memory, and no two files are alike.
+    pictures = pad(pictures, (0, -width % _BLOCK, 0, -height % _BLOCK)).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        # One thread, and no bytes of which the encoder does not say what they are: the same clip is the same file.
+        # One thread: the same clip is the same file on every machine.
         stream = container.add_stream("libx264", rate, options={"crf": _QUALITY, "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = pictures.shape[2], pictures.shape[1], "yuv420p"
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for picture in pictures.contiguous().numpy():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

@@ -50,12 +50,12 @@ def test_an_mp4_holds_every_frame_large_enough_to_be_seen(tmp_path: Path) -> Non
     assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
 
 
-def test_sides_of_an_mp4_are_even_and_colours_stay() -> None:
+def test_an_mp4_has_whole_blocks_and_its_colours() -> None:
     clip = torch.zeros(3, 3, 131, 133)
     for frame in range(3):
         clip[frame, frame] = 1.0  # red, green, blue
     found, rate = decoded(as_mp4_bytes(clip, 30000 / 1001))
-    assert found.shape == (3, 132, 134, 3)
+    assert found.shape == (3, 144, 144, 3)
     assert rate == pytest.approx(29.97, abs=0.001)
     for frame in range(3):
         colour = found[frame, 64, 64]
