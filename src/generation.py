@@ -123,17 +123,18 @@ def check_captions(trained: TrainedRun, captions: Sequence[str]) -> list[Note]:
     tokenizer, most = _tokenizer(trained), trained.model.spec.target_shape[0]
     notes = []
     for caption in captions:
-        words = _words(caption, tokenizer)
+        length = len(tokenizer.cut([caption])[0])
+        words = _words(caption, tokenizer, most)
         unknown = [word for word, known in words.items() if not known]
         if len(unknown) == len(words):
+            where = f" among the first {most}, which are read" if length > most else ""
             fix = _suggestions(unknown, trained)
-            raise UserError(f"a caption needs a word that training has seen, but '{caption}' has none.{fix}")
+            raise UserError(f"a caption needs a word that training has seen, but '{caption}' has none{where}.{fix}")
         topic = f"caption '{caption}'"
         if unknown:
             listed = " and ".join(f"'{word}'" for word in unknown)
             text = f"training has never seen {listed}, and the clip goes by the other words"
             notes.append(Note(topic, f"{text}.{_suggestions(unknown, trained)}", warning=True))
-        length = len(tokenizer.cut([caption])[0])
         if length > most:
             text = f"training read {most} words of a caption at most, so the last {length - most} are left out"
             notes.append(Note(topic, text, warning=True))
@@ -169,11 +170,16 @@ def _vocabulary(trained: TrainedRun) -> list[str]:
     return [token for token in tokenizer.tokens if token not in SPECIAL] if tokenizer.kind == "words" else []
 
 
-def _words(caption: str, tokenizer: TextTokenizer) -> dict[str, bool]:
-    """The words of a caption, and whether training knew all that each is made of."""
+def _words(caption: str, tokenizer: TextTokenizer, most: int) -> dict[str, bool]:
+    """The words of a caption up to so many tokens, and whether training knew all that each is made of."""
     words = tokenizer.cut([caption])[0] if tokenizer.kind == "words" else caption.split()
-    pieces = tokenizer.cut(words)
-    return {word: bool((tokenizer.table(parts)[:, 0] != 1).all()) for word, parts in zip(words, pieces, strict=True)}
+    known, left = dict[str, bool](), most
+    for word, pieces in zip(words, tokenizer.cut(words), strict=True):
+        if left <= 0:
+            break
+        known[word] = bool((tokenizer.table(pieces[:left])[:, 0] != 1).all())
+        left -= len(pieces)
+    return known
 
 
 def _sampling(model: Any, options: GenerationOptions) -> Sampling:

@@ -106,8 +106,10 @@ def test_words_that_training_never_saw_are_named() -> None:
 
 
 def test_a_caption_that_is_too_long_is_cut_with_a_warning() -> None:
-    (note,) = check_captions(painted(), ["a three moving up and left and up"])
+    (note,) = check_captions(painted(), ["a three moving up and left and dogs"])
     assert note.warning and "read 6 words of a caption at most, so the last 2 are left out" in note.text
+    with pytest.raises(UserError, match=r"has none among the first 6, which are read\."):
+        check_captions(painted(), ["dogs bark at cats in gardens moving left"])
 
 
 @pytest.mark.parametrize("caption", ["dogs bark", "", "  ", "!?"])
