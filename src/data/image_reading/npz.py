@@ -40,7 +40,7 @@ def read_npz(path: Path, location: str) -> FoundArray:
             f"an archive must have its images in an array named {' or '.join(_IMAGES)}, but {location} holds "
             f"{some(names) or 'nothing'}; rename it"
         )
-    pixels = bytes_of(_channels_last(values, location), location)
+    pixels = bytes_of(channels_last(values, location), location)
     read = [name for name in (image_name, label_name) if name is not None]
     notes = [Note("array", f"{' and '.join(read)} of {location}", "--data")]
     left = [name for name in names if name not in read]
@@ -49,8 +49,19 @@ def read_npz(path: Path, location: str) -> FoundArray:
     return FoundArray(pixels, None if labels is None else _texts(labels, location), tuple(notes))
 
 
-def _channels_last(values: np.ndarray, location: str) -> np.ndarray:
-    """Any of the usual orders of axes as ``[images, height, width, channels]``."""
+def channels_last(
+    values: np.ndarray, location: str, what: str = "an array of images", first: str = "images"
+) -> np.ndarray:
+    """Any of the usual orders of axes as ``[images, height, width, channels]``.
+
+    Args:
+        values: ``[images, height, width]``, or with 1 or 3 channels as the last or second axis.
+        location: for messages.
+        what, first: what the array and its first axis are called in messages.
+
+    Raises:
+        DataError: if it has other axes.
+    """
     if values.ndim == 3:
         return values[..., None]
     if values.ndim == 4 and values.shape[3] in (1, 3):
@@ -58,7 +69,7 @@ def _channels_last(values: np.ndarray, location: str) -> np.ndarray:
     if values.ndim == 4 and values.shape[1] in (1, 3):
         return values.transpose(0, 2, 3, 1)
     raise DataError(
-        "an array of images must have the axes images, height, width and perhaps 1 or 3 channels (last or second), "
+        f"{what} must have the axes {first}, height, width and perhaps 1 or 3 channels (last or second), "
         f"but that of {location} has {' x '.join(map(str, values.shape))}; reshape it"
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from ...errors import DataError, UserError
+from ..image_reading.npz import channels_last
 from ..image_reading.pictures import bytes_of, is_picture_name, read_picture
 from ..image_reading.shapes import all_resized
 
@@ -166,26 +167,8 @@ def _of_array(path: Path, location: str, size: Size) -> Frames:
             values = found[next((name for name in ("clip", "frames", "video") if name in names), names[0])]
     else:
         values = found
-    pixels = bytes_of(as_frames(values, location), location)
+    pixels = bytes_of(channels_last(values, location, "a clip", "frames"), location)
     return _stacked([size.of(frame) for frame in pixels], pixels.shape[1:3])
-
-
-def as_frames(values: np.ndarray, location: str) -> np.ndarray:
-    """An array of a clip as ``[frames, height, width, channels]``.
-
-    Raises:
-        DataError: if it has other axes.
-    """
-    if values.ndim == 3:
-        return values[..., None]
-    if values.ndim == 4 and values.shape[3] in (1, 3):
-        return values
-    if values.ndim == 4 and values.shape[1] in (1, 3):
-        return values.transpose(0, 2, 3, 1)
-    raise DataError(
-        "a clip must have the axes frames, height, width and perhaps 1 or 3 channels (last or second), but that of "
-        f"{location} has {' x '.join(map(str, values.shape))}; reshape it"
-    )
 
 
 def _stacked(frames: list[np.ndarray], size: tuple[int, ...], rate: float | None = None) -> Frames:

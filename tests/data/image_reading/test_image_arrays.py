@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.data.image_reading.images import LabelledImages
-from src.data.image_reading.npz import _channels_last
+from src.data.image_reading.npz import channels_last
 from src.data.image_reading.pictures import bytes_of
 from src.data.image_reading.reader import read_images
 from src.data.options import ReadingOptions
@@ -183,7 +183,7 @@ def test_every_order_of_axes_is_the_same_image(
 ) -> None:
     pixels = noise(3, height, width, 1 if order == "none" else channels, seed=data.draw(st.integers(0, 99)))
     given_as = {"last": pixels, "second": pixels.transpose(0, 3, 1, 2), "none": pixels[..., 0]}[order]
-    np.testing.assert_array_equal(_channels_last(given_as, "here"), pixels)
+    np.testing.assert_array_equal(channels_last(given_as, "here"), pixels)
 
 
 @settings(max_examples=50)
